@@ -1,0 +1,54 @@
+"""Builds the planner of a project: learned if there is a checkpoint, LLM if one is configured, rules always."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestai.app.workforce import Workforce
+from orchestai.config import Project
+from orchestai.planner.llm_planner import LLMPlanner
+from orchestai.planner.planner import HybridPlanner, Proposer
+from orchestai.planner.rules import RulesPlanner
+from orchestai.prompts import PromptLibrary
+
+
+def build_planner(
+    project: Project, workforce: Workforce, prompts: PromptLibrary, *, learned: bool = True
+) -> HybridPlanner:
+    """Put the planners of a project together.
+
+    Raises:
+        CheckpointError: The checkpoint that is there cannot be used.
+        InputError: `planner.llm_worker` names no worker.
+    """
+    config = project.planner
+    llm = None
+    if config.llm_worker:
+        llm = LLMPlanner(workforce[config.llm_worker], prompts, project.tasks, config.max_repairs)
+    return HybridPlanner(
+        tasks=project.tasks,
+        workers=workforce.catalog,
+        routing=project.routing,
+        rules=RulesPlanner(project.tasks),
+        learned=_load_learned(project) if learned else None,
+        llm=llm,
+        confidence_threshold=config.confidence_threshold,
+    )
+
+
+def current_checkpoint(project: Project) -> Path | None:
+    """Return the checkpoint that plans are made with, if there is one."""
+    path = project.planner.checkpoint or project.paths.checkpoints / "phase1"
+    return path if (path / "manifest.json").exists() else None
+
+
+def _load_learned(project: Project) -> Proposer | None:
+    path = current_checkpoint(project)
+    if path is None:
+        return None
+    # torch and the encoder load only where there is something to plan with
+    from orchestai.embeddings import load_encoder
+    from orchestai.planner.learned import LearnedPlanner
+
+    encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
+    return LearnedPlanner.load(path, encoder=encoder, tasks=project.tasks, workers=project.workers)

@@ -1,0 +1,231 @@
+"""Puts the parts together: planner, engine, workers and log of one project, open for as long as a host needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from orchestai.app.loop import LoopThread
+from orchestai.app.planning import build_planner
+from orchestai.app.workforce import Workforce
+from orchestai.config import Project
+from orchestai.contracts import ExecutionResult, Instruction, Plan
+from orchestai.engine import Engine
+from orchestai.engine.engine import OnEvent
+from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource
+from orchestai.planner.planner import HybridPlanner
+from orchestai.prompts import PromptLibrary
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A plan and what came of it."""
+
+    plan: Plan
+    result: ExecutionResult
+
+
+class Runtime:
+    """Everything that it takes to run instructions; made by `open_runtime`.
+
+    The asynchronous methods may be awaited on any event loop: the first loop that is used owns the connections,
+    calls from other loops are handed over to it. The synchronous methods bring a loop of their own.
+
+    Attributes:
+        project: The configuration.
+        planner: Makes plans.
+        engine: Runs plans.
+        logger: Takes down every execution before it is acknowledged; None when logging is off.
+        workforce: The workers and the local servers behind them.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        planner: HybridPlanner,
+        engine: Engine,
+        logger: ExecutionLogger | None,
+        workforce: Workforce,
+    ) -> None:
+        self.project = project
+        self.planner = planner
+        self.engine = engine
+        self.logger = logger
+        self.workforce = workforce
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: LoopThread | None = None
+
+    async def aplan(self, instruction: Instruction) -> Plan:
+        """Plan without running.
+
+        Raises:
+            NoWorkerError: A sub-task needs a call that no worker answers.
+        """
+        return await self._on_own_loop(self.planner.plan(instruction))
+
+    async def aexecute(
+        self,
+        instruction: Instruction,
+        plan: Plan | None = None,
+        *,
+        source: ExecutionSource | None = None,
+        on_event: OnEvent | None = None,
+        execution_id: str | None = None,
+    ) -> Execution:
+        """Plan (unless a plan is given), run, log; it returns when the log is on disk.
+
+        Raises:
+            NoWorkerError: A sub-task needs a call that no worker answers.
+            StorageError: The log cannot be written.
+        """
+        return await self._on_own_loop(
+            self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id)
+        )
+
+    def plan(self, instruction: Instruction) -> Plan:
+        """Plan without running; see `aplan`."""
+        return self._call(self.planner.plan(instruction))
+
+    def execute(
+        self,
+        instruction: Instruction,
+        plan: Plan | None = None,
+        *,
+        source: ExecutionSource | None = None,
+        on_event: OnEvent | None = None,
+        execution_id: str | None = None,
+    ) -> Execution:
+        """Plan, run, log; see `aexecute`."""
+        return self._call(
+            self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id)
+        )
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that uses this runtime from synchronous code."""
+        return self._call(coroutine)
+
+    def log(
+        self, instruction: Instruction, plan: Plan, result: ExecutionResult, source: ExecutionSource
+    ) -> None:
+        """Take down an execution whose sub-tasks ran elsewhere (each in its own step of a Dagster run)."""
+        if self.logger is not None:
+            self.logger.log(self._record(instruction, plan, result, source))
+
+    def close(self) -> None:
+        """Close log, connections and local servers."""
+        if self._loop is not None and self._thread is None:
+            # The owning loop is the caller's and may be gone; its connections die with it.
+            self.workforce.stop()
+        else:
+            self._call(self.workforce.aclose())
+        if self.logger is not None:
+            self.logger.close()
+        if self._thread is not None:
+            self._thread.close()
+
+    async def aclose(self) -> None:
+        """Close log, connections and local servers from asynchronous code."""
+        await self._on_own_loop(self.workforce.aclose())
+        if self.logger is not None:
+            await asyncio.to_thread(self.logger.close)
+        if self._thread is not None:
+            self._thread.close()
+
+    async def _execute(
+        self,
+        instruction: Instruction,
+        plan: Plan | None,
+        source: ExecutionSource,
+        on_event: OnEvent | None,
+        execution_id: str | None,
+    ) -> Execution:
+        plan = plan or await self.planner.plan(instruction)
+        result = await self.engine.execute(instruction, plan, execution_id=execution_id, on_event=on_event)
+        if self.logger is not None:
+            await self.logger.alog(self._record(instruction, plan, result, source))
+        return Execution(plan, result)
+
+    def _record(
+        self, instruction: Instruction, plan: Plan, result: ExecutionResult, source: ExecutionSource
+    ) -> ExecutionLogRecord:
+        return ExecutionLogRecord.of(
+            instruction,
+            plan,
+            result,
+            tasks=self.project.tasks,
+            workers=self.project.workers,
+            source=source,
+        )
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        with self._lock:
+            if self._loop is None:
+                self._thread = LoopThread()
+                self._loop = self._thread.loop
+        if self._thread is None:
+            coroutine.close()
+            raise RuntimeError("This runtime belongs to an event loop: await its asynchronous methods.")
+        return self._thread.call(coroutine)
+
+    async def _on_own_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        running = asyncio.get_running_loop()
+        with self._lock:
+            if self._loop is None:
+                self._loop = running
+        if self._loop is running:
+            return await coroutine
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+
+
+@contextlib.contextmanager
+def open_runtime(
+    project: Project,
+    *,
+    mock: bool = False,
+    log: bool = True,
+    learned: bool = True,
+    references: Mapping[str, str] | None = None,
+) -> Iterator[Runtime]:
+    """Open the runtime of a project and close it at the end of the block; see `build_runtime`."""
+    runtime = build_runtime(project, mock=mock, log=log, learned=learned, references=references)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def build_runtime(
+    project: Project,
+    *,
+    mock: bool = False,
+    log: bool = True,
+    learned: bool = True,
+    references: Mapping[str, str] | None = None,
+) -> Runtime:
+    """Build the runtime of a project; the caller closes it.
+
+    Args:
+        project: The configuration.
+        mock: Let the simulator play every worker, in this process and without network; its answers are marked.
+        log: Write execution logs.
+        learned: Use the learned planner where a checkpoint exists.
+        references: Answers that simulated workers know, by instruction text.
+
+    Raises:
+        StorageError: The log directory cannot be written.
+        CheckpointError: The configured checkpoint cannot be used.
+    """
+    workforce = Workforce(project, mock=mock, references=references or {})
+    prompts = PromptLibrary(project.prompts)
+    engine = Engine(workforce, prompts, project.tasks, project.engine)
+    planner = build_planner(project, workforce, prompts, learned=learned)
+    logger = ExecutionLogger(project.paths.execution_logs, project.logs) if log else None
+    return Runtime(project, planner=planner, engine=engine, logger=logger, workforce=workforce)

@@ -1,0 +1,83 @@
+"""The workers of a project and the local servers behind them, started when the first of them is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestai.config import Project
+from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerProfile
+from orchestai.endpoint import LocalEndpoint, ensure_running
+from orchestai.simulator import SimulatedWorker
+from orchestai.workers import LocalEndpoints, WorkerLayer
+
+
+class Workforce:
+    """Gives workers by name; `catalog` holds their profiles as they are played.
+
+    Workers with a `base_url` are called there. The packaged model's server is used if one runs for this home,
+    and started for the life of this object if not. Simulated workers run in this process.
+
+    Args:
+        project: The configuration.
+        mock: Let the simulator play the real workers too.
+        references: Answers that simulated workers know, by instruction text.
+    """
+
+    def __init__(self, project: Project, *, mock: bool, references: Mapping[str, str]) -> None:
+        self._project = project
+        self._references = references
+        self._endpoint: LocalEndpoint | None = None
+        self.catalog = simulate_all(project.workers) if mock else project.workers
+        self._layer = WorkerLayer(
+            self.catalog,
+            endpoints=self._endpoints,
+            env=project.settings.env,
+            factory=self._make,
+        )
+
+    def __getitem__(self, name: str) -> Worker:
+        """Return the worker called `name`.
+
+        Raises:
+            InputError: There is none.
+            EndpointError: The local server that it needs cannot start.
+        """
+        return self._layer[name]
+
+    async def aclose(self) -> None:
+        """Close connections, then stop what was started here."""
+        await self._layer.aclose()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the local server if it was started here."""
+        if self._endpoint is not None:
+            self._endpoint.stop()
+            self._endpoint = None
+
+    def _make(self, profile: WorkerProfile) -> Worker:
+        if profile.simulated and not profile.base_url:
+            return SimulatedWorker(
+                profile,
+                seed=self._project.simulator.seed,
+                references=self._references,
+                time_scale=self._project.simulator.time_scale,
+            )
+        return self._layer.openai_worker(profile)
+
+    def _endpoints(self) -> LocalEndpoints:
+        if self._endpoint is None:
+            self._endpoint = ensure_running(self._project.endpoint, self._project.home, owned=True)
+        return LocalEndpoints(model=self._endpoint.base_url)
+
+
+def simulate_all(workers: WorkerCatalog) -> WorkerCatalog:
+    """Return the catalog with every worker played by the simulator, as mock mode needs it."""
+    return WorkerCatalog(
+        workers=tuple(
+            worker
+            if worker.simulated
+            else worker.model_copy(update={"simulation": SimulationProfile(), "base_url": None})
+            for worker in workers.profiles()
+        )
+    )

@@ -1,0 +1,77 @@
+"""What Dagster may use: pools on one machine, requests and limits on Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from orchestai.contracts.base import Record
+
+GPU = "nvidia.com/gpu"
+
+
+def _to_text(value: Any) -> Any:
+    """`nvidia.com/gpu: 1` and `cpu: 0.5` are numbers in YAML; Kubernetes wants text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str, BeforeValidator(_to_text), Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+]
+"""An amount as Kubernetes writes it: `500m`, `2`, `4Gi`."""
+
+StepKind = Literal["cpu", "gpu"]
+
+
+class StepConfig(Record):
+    """Resources of one step.
+
+    Attributes:
+        pool: Dagster pool that limits how many such steps run at a time.
+        tags: Further Dagster tags.
+        requests: What Kubernetes reserves for the step's container.
+        limits: What Kubernetes lets it use; a GPU is asked for here (`nvidia.com/gpu: 1`).
+    """
+
+    pool: str = Field(min_length=1)
+    tags: dict[str, str] = Field(default_factory=dict)
+    requests: dict[str, Quantity] = Field(default_factory=dict)
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_gpu(self) -> Self:
+        requested, allowed = self.requests.get(GPU), self.limits.get(GPU)
+        if requested is not None and requested != allowed:
+            raise ValueError(
+                f"Kubernetes wants the same {GPU} in `requests` and `limits`, got {requested} and {allowed}. "
+                "Set it in `limits` only."
+            )
+        return self
+
+    @property
+    def k8s_config(self) -> dict[str, Any]:
+        """Value of the tag `dagster-k8s/config`."""
+        resources = {
+            name: dict(value)
+            for name, value in (("requests", self.requests), ("limits", self.limits))
+            if value
+        }
+        return {"container_config": {"resources": resources}}
+
+
+class DagsterConfig(Record):
+    """Pools and steps.
+
+    Attributes:
+        pools: Steps that may run at a time, by pool.
+        steps: Resources of a CPU step and of a GPU step.
+    """
+
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: {"cpu": 4, "gpu": 1})
+    steps: dict[StepKind, StepConfig] = Field(
+        default_factory=lambda: {
+            "cpu": StepConfig(pool="cpu"),
+            "gpu": StepConfig(pool="gpu", limits={GPU: "1"}),
+        }
+    )

@@ -1,0 +1,51 @@
+"""How plans are made and workers chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from orchestai.contracts import MAX_SUBTASKS
+from orchestai.contracts.base import Record
+
+
+class PlannerConfig(Record):
+    """The planner: the learned one, and what plans when it is not sure.
+
+    Attributes:
+        encoder: Text encoder by name (`minilm` is packaged) or path of a transformers model.
+        checkpoint: Weights of the learned planner; null means the newest one under `paths.checkpoints`.
+        confidence_threshold: Below this confidence the fallback plans instead.
+        fallback: Who plans then: an LLM, or the keyword rules.
+        llm_worker: Worker that plans as LLM; null means the best one that may be used.
+        max_repairs: How often an invalid plan of the LLM is sent back with its problem.
+        gnn: Layer type of the graph generator.
+        subtask_size: Width of a sub-task embedding.
+        node_size: Width of a node embedding.
+        max_subtasks: The most sub-tasks that a plan may have.
+    """
+
+    encoder: str = Field(default="minilm", min_length=1)
+    checkpoint: Path | None = None
+    confidence_threshold: float = Field(default=0.6, ge=0, le=1)
+    fallback: Literal["llm", "rules"] = "llm"
+    llm_worker: str | None = None
+    max_repairs: int = Field(default=2, ge=0, le=10)
+    gnn: Literal["gcn", "gat", "sage"] = "gat"
+    subtask_size: int = Field(default=512, ge=1)
+    node_size: int = Field(default=128, ge=1)
+    max_subtasks: int = Field(default=MAX_SUBTASKS, ge=1, le=MAX_SUBTASKS)
+
+
+class RoutingConfig(Record):
+    """Which workers may be chosen.
+
+    Attributes:
+        simulated: Whether simulated workers answer: never, only where no real worker can, or always.
+        exploration: Share of choices made at random, so that logs can compare policies.
+    """
+
+    simulated: Literal["never", "fallback", "allow"] = "fallback"
+    exploration: float = Field(default=0.02, ge=0, le=1)

@@ -1,0 +1,89 @@
+"""The running system: engine, logs and the two local servers."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from orchestai.contracts.base import Record
+
+
+class EngineConfig(Record):
+    """How a plan is executed.
+
+    Attributes:
+        max_attempts: Calls for one sub-task, the first included.
+        backoff_min_s: Pause before the second call.
+        backoff_max_s: Longest pause between two calls.
+        backoff_jitter_s: Random part of the pause, so that many retries do not come at once.
+        max_parallel: Sub-tasks that run at a time; null means no limit.
+        default_timeout_s: Time allowed for one call if the worker sets none.
+    """
+
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    backoff_min_s: float = Field(default=1.0, ge=0)
+    backoff_max_s: float = Field(default=10.0, ge=0)
+    backoff_jitter_s: float = Field(default=0.5, ge=0)
+    max_parallel: int | None = Field(default=None, ge=1)
+    default_timeout_s: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check_backoff(self) -> Self:
+        if self.backoff_min_s > self.backoff_max_s:
+            raise ValueError(
+                f"`backoff_min_s` must be <= `backoff_max_s`, got {self.backoff_min_s} > {self.backoff_max_s}."
+            )
+        return self
+
+
+class LogsConfig(Record):
+    """How executions are logged.
+
+    Attributes:
+        segment_bytes: Size at which a segment file is closed.
+        segment_seconds: Age at which a segment file is closed.
+        full_planner_outputs: Log the planner's tensors in full (about 84 KB an execution).
+    """
+
+    segment_bytes: int = Field(default=16 * 2**20, ge=1024)
+    segment_seconds: float = Field(default=60.0, gt=0)
+    full_planner_outputs: bool = False
+
+
+class EndpointConfig(Record):
+    """The packaged SmolLM2-135M-Instruct, served locally in the OpenAI format.
+
+    Attributes:
+        enabled: Start it when a worker needs it.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        threads: Threads of one answer; more than the free cores makes it slower.
+        context_tokens: The most that prompt and answer may take together.
+        startup_timeout_s: Time allowed until it answers.
+    """
+
+    enabled: bool = True
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8451, ge=0, le=65535)
+    threads: int = Field(default=1, ge=1)
+    context_tokens: int = Field(default=4096, ge=256, le=8192)
+    startup_timeout_s: float = Field(default=60.0, gt=0)
+
+
+class SimulatorConfig(Record):
+    """The server that plays the simulated workers.
+
+    Attributes:
+        enabled: Start it when a worker needs it.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        seed: Equal seeds give equal answers, latencies and faults.
+        time_scale: Factor on all simulated latencies; 0 answers at once.
+    """
+
+    enabled: bool = True
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8452, ge=0, le=65535)
+    seed: int = 7
+    time_scale: float = Field(default=1.0, ge=0)

@@ -1,0 +1,107 @@
+"""Training: its data, its recipe and what it is rewarded for."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from orchestai.contracts.base import Record
+
+
+class Phase1Config(Record):
+    """Supervised training of the planner.
+
+    Attributes:
+        batch_size: Instructions a step.
+        learning_rate: Peak step size of AdamW.
+        epochs: Passes over the data, at most.
+        lambda_dag: Weight of the DAG loss beside the cross-entropies.
+        patience: Epochs without a better validation loss before training stops.
+        seed: Equal seeds give equal weights on the same machine.
+        weight_decay: Decay of AdamW.
+        dropout: Share of activations dropped in training.
+        grad_clip: Largest gradient norm; longer gradients are scaled down.
+        device: Where to train; `auto` takes a GPU if there is one.
+    """
+
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    epochs: int = Field(default=50, ge=1)
+    lambda_dag: float = Field(default=0.3, ge=0)
+    patience: int = Field(default=10, ge=1)
+    seed: int = Field(default=7, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    grad_clip: float = Field(default=1.0, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class SplitConfig(Record):
+    """Percentages of the groups that go into each split.
+
+    Attributes:
+        train: Percentage to learn from.
+        validation: Percentage for early stopping and calibration.
+        test: Percentage for the report only.
+    """
+
+    train: int = Field(default=60, ge=1, le=98)
+    validation: int = Field(default=20, ge=1, le=98)
+    test: int = Field(default=20, ge=1, le=98)
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        total = self.train + self.validation + self.test
+        if total != 100:
+            raise ValueError(f"train + validation + test must be 100, got {total}.")
+        return self
+
+
+class TrainingDataConfig(Record):
+    """The data to train on.
+
+    Attributes:
+        split: How the examples are divided.
+        min_rows: Fewest examples that are worth training on.
+    """
+
+    split: SplitConfig = SplitConfig()
+    min_rows: int = Field(default=50, ge=3)
+
+
+class TrainingConfig(TrainingDataConfig):
+    """All of `training/`.
+
+    Attributes:
+        phase1: Supervised training of the planner.
+    """
+
+    phase1: Phase1Config = Phase1Config()
+
+
+class RewardConfig(Record):
+    """Weights of the reward of one execution: the sum of weight times measured value.
+
+    Attributes:
+        success: For an accepted answer.
+        cost: For each dollar spent; negative, because it is a penalty.
+        latency_ms: For each millisecond taken; negative, because it is a penalty.
+        successful_tasks: For each sub-task that completed.
+        description: When to use these weights.
+    """
+
+    success: float = Field(default=10.0, ge=0)
+    cost: float = Field(default=-0.1, le=0)
+    latency_ms: float = Field(default=-0.01, le=0)
+    successful_tasks: float = Field(default=0.1, ge=0)
+    description: str = ""
+
+    def reward(self, *, success: bool, cost_usd: float, latency_ms: float, successful_tasks: int) -> float:
+        """Return the reward of one execution."""
+        return (
+            self.success * success
+            + self.cost * cost_usd
+            + self.latency_ms * latency_ms
+            + self.successful_tasks * successful_tasks
+        )

@@ -1,0 +1,50 @@
+"""Frozen records that every layer shares. They load no heavy library and know no behaviour but their own rules."""
+
+from __future__ import annotations
+
+from orchestai.contracts.acceptance import AcceptanceCheck, CheckResult, judge_answer
+from orchestai.contracts.catalog import (
+    Modality,
+    SimulationProfile,
+    TaskCatalog,
+    TaskType,
+    WorkerCatalog,
+    WorkerProfile,
+)
+from orchestai.contracts.example import PlanExample, PlanPrediction, PlanPredictor, Split
+from orchestai.contracts.graph import MAX_SUBTASKS, Subtask, WorkflowGraph
+from orchestai.contracts.instruction import Budget, Instruction
+from orchestai.contracts.plan import Assignment, Plan
+from orchestai.contracts.protocols import Planner, Worker, WorkerRequest
+from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, SubtaskRecord, WorkerOutput
+
+__all__ = [
+    "COMBINED",
+    "MAX_SUBTASKS",
+    "AcceptanceCheck",
+    "Assignment",
+    "Budget",
+    "CheckResult",
+    "ExecutionEvent",
+    "ExecutionResult",
+    "Instruction",
+    "Modality",
+    "Plan",
+    "PlanExample",
+    "PlanPrediction",
+    "PlanPredictor",
+    "Planner",
+    "SimulationProfile",
+    "Split",
+    "Subtask",
+    "SubtaskRecord",
+    "TaskCatalog",
+    "TaskType",
+    "Worker",
+    "WorkerCatalog",
+    "WorkerOutput",
+    "WorkerProfile",
+    "WorkerRequest",
+    "WorkflowGraph",
+    "judge_answer",
+]

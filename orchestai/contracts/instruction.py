@@ -1,0 +1,81 @@
+"""What the user asks for."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from orchestai.contracts.acceptance import AcceptanceCheck
+from orchestai.contracts.base import Record
+from orchestai.errors import InstructionError
+
+MAX_INSTRUCTION_CHARS = 32_768
+
+Priority = Literal["low", "normal", "high"]
+
+
+class Budget(Record):
+    """What an execution may use; null means no limit."""
+
+    usd: float | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, gt=0)
+
+
+class Instruction(Record):
+    """One instruction in plain language.
+
+    Attributes:
+        id: Identity of this request; made when not given.
+        text: The instruction itself, 1 to 32,768 characters.
+        inputs: Material by name: `text`, or `image` / `audio` as a path or a data URL.
+        constraints: Conditions that the answer must meet, in words.
+        priority: How urgent it is.
+        budget: Limits in dollars, tokens and seconds.
+        tenant: Whose request this is.
+        session: Conversation that it belongs to.
+        idempotency_key: Two requests with the same key are one.
+        acceptance: Checks that a machine applies to the final answer.
+    """
+
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex, min_length=1, max_length=128)
+    text: str
+    inputs: dict[str, str] = Field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    priority: Priority = "normal"
+    budget: Budget = Budget()
+    tenant: str = "default"
+    session: str | None = None
+    idempotency_key: str | None = None
+    acceptance: tuple[AcceptanceCheck, ...] = ()
+
+    @field_validator("text")
+    @classmethod
+    def _check_text(cls, text: str) -> str:
+        return clean_instruction_text(text)
+
+
+def clean_instruction_text(text: str) -> str:
+    """Return `text` without surrounding white space, or say why it cannot be an instruction.
+
+    Raises:
+        InstructionError: It is empty, too long, or holds control characters or lone surrogates.
+    """
+    stripped = text.strip()
+    if not stripped:
+        raise InstructionError("The instruction is empty.", remedy="Say what is to be done.")
+    if len(stripped) > MAX_INSTRUCTION_CHARS:
+        raise InstructionError(
+            f"The instruction has {len(stripped):,} characters; {MAX_INSTRUCTION_CHARS:,} are allowed.",
+            remedy="Put long material into an input (--input FILE) and keep the instruction short.",
+        )
+    for position, char in enumerate(stripped):
+        if (unicodedata.category(char) == "Cc" and char not in "\n\r\t") or "\ud800" <= char <= "\udfff":
+            raise InstructionError(
+                f"The instruction holds the control character U+{ord(char):04X} at position {position}.",
+                remedy="Send plain text; pass binary material as a file input.",
+            )
+    return stripped

@@ -1,0 +1,66 @@
+"""What the engine needs from planners and workers; it knows them by nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import Field
+
+from orchestai.contracts.base import Record
+from orchestai.contracts.catalog import Modality, WorkerProfile
+from orchestai.contracts.instruction import Instruction
+from orchestai.contracts.plan import Plan
+from orchestai.contracts.result import WorkerOutput
+
+
+class WorkerRequest(Record):
+    """One call to a worker.
+
+    Attributes:
+        task_type: Kind of the sub-task.
+        modality: Call that it needs.
+        system: System prompt.
+        prompt: User prompt; dependencies' outputs are already in it.
+        inputs: Media by name (`image`, `audio`): path or data URL.
+        max_output_tokens: The most that the answer may take.
+        timeout_s: Time allowed; the worker's own limit applies as well.
+        json_schema: Structure that the answer must have.
+        temperature: Randomness of the answer.
+        prompt_version: Template that made the prompt.
+    """
+
+    task_type: str
+    modality: Modality = Modality.CHAT
+    system: str = ""
+    prompt: str
+    inputs: dict[str, str] = Field(default_factory=dict)
+    max_output_tokens: int = Field(default=256, ge=1)
+    timeout_s: float | None = Field(default=None, gt=0)
+    json_schema: dict[str, object] | None = None
+    temperature: float = Field(default=0.0, ge=0)
+    prompt_version: str | None = None
+
+
+class Worker(Protocol):
+    """A model endpoint that does sub-tasks."""
+
+    @property
+    def profile(self) -> WorkerProfile:
+        """Its capability, price and speed facts."""
+
+    async def run(self, request: WorkerRequest) -> WorkerOutput:
+        """Do one sub-task.
+
+        Raises:
+            WorkerError: The most specific type; an error of an SDK never passes.
+        """
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+
+
+class Planner(Protocol):
+    """Turns an instruction into a plan."""
+
+    async def plan(self, instruction: Instruction) -> Plan:
+        """Return a plan that the engine can run."""

@@ -1,0 +1,65 @@
+"""What an execution may still spend: the worst case is reserved before a call, the truth settled after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestai.contracts import Budget, WorkerProfile, WorkerRequest
+from orchestai.errors import BudgetExceededError
+
+
+_BYTES_PER_TOKEN = 2
+"""Texts seldom have shorter tokens than this, so that a reservation is rarely too small."""
+
+
+def worst_case(profile: WorkerProfile, request: WorkerRequest) -> tuple[float, int]:
+    """Return dollars and tokens that one call may take at most."""
+    prompt_bytes = len(request.system.encode()) + len(request.prompt.encode())
+    input_tokens = prompt_bytes // _BYTES_PER_TOKEN + 1
+    usd = profile.cost_usd(input_tokens, request.max_output_tokens)
+    return usd, input_tokens + request.max_output_tokens
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Dollars and tokens set aside for one call."""
+
+    usd: float
+    tokens: int
+
+
+class Ledger:
+    """Dollars and tokens of one execution. Not thread safe: one event loop owns it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.spent_usd = 0.0
+        self.spent_tokens = 0
+        self._reserved_usd = 0.0
+        self._reserved_tokens = 0
+
+    def reserve(self, usd: float, tokens: int) -> Reservation:
+        """Set aside the worst case of one call.
+
+        Raises:
+            BudgetExceededError: More than is left.
+        """
+        limit = self._budget
+        if limit.usd is not None:
+            left_usd = limit.usd - self.spent_usd - self._reserved_usd
+            if usd > left_usd + 1e-12:
+                raise BudgetExceededError(usd, max(left_usd, 0.0))
+        if limit.tokens is not None:
+            left_tokens = limit.tokens - self.spent_tokens - self._reserved_tokens
+            if tokens > left_tokens:
+                raise BudgetExceededError.of_tokens(tokens, max(left_tokens, 0))
+        self._reserved_usd += usd
+        self._reserved_tokens += tokens
+        return Reservation(usd, tokens)
+
+    def settle(self, reservation: Reservation, usd: float, tokens: int) -> None:
+        """Replace a reservation by what the call really took."""
+        self._reserved_usd -= reservation.usd
+        self._reserved_tokens -= reservation.tokens
+        self.spent_usd += usd
+        self.spent_tokens += tokens

@@ -1,0 +1,300 @@
+"""Every error that OrchestAI raises, drawn once.
+
+OrchestAIError                     code, remedy
+├── InputError                     the caller's input is wrong (HTTP 400, CLI exit 2)
+│   ├── InstructionError           empty, too long, binary
+│   ├── ConfigError                problems: one entry a wrong key, with file, line and remedy
+│   ├── PlanError                  a graph that cannot be run
+│   │   ├── CycleError             cycle: the indices that form it
+│   │   └── DanglingDependencyError
+│   ├── DataError                  a file or table that is not what it should be
+│   └── CheckpointError            does not match its manifest, its catalog or this version
+├── WorkerError                    worker: who failed
+│   ├── TransientWorkerError       worth another try
+│   │   ├── RateLimitedError       retry_after_s
+│   │   ├── WorkerTimeoutError
+│   │   ├── WorkerUnavailableError refused, reset, 5xx
+│   │   └── MalformedResponseError not the format that was asked for
+│   ├── WorkerAuthError            401 and 403: no or wrong key
+│   ├── WorkerRequestError         400, 404, 413, 422: the request itself is refused
+│   └── NoWorkerError              no worker offers what the sub-task needs
+├── ResourceLimitError             a limit of ours or the caller's is reached
+│   ├── BudgetExceededError
+│   └── DeadlineExceededError
+├── StorageError                   disk full, no permission, path: where
+└── EndpointError                  a local server cannot start: port taken, model missing
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class OrchestAIError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: What is wrong, with the thing and the value.
+        remedy: What the reader can do about it.
+    """
+
+    code = "internal"
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by state: subclasses have keyword-only fields, which the default would lose."""
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(cls: type[OrchestAIError], args: tuple[Any, ...], state: dict[str, Any]) -> OrchestAIError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class InputError(OrchestAIError):
+    """The caller's input is wrong; trying again unchanged cannot help."""
+
+    code = "invalid_input"
+
+
+class InstructionError(InputError):
+    """An instruction that cannot be accepted."""
+
+    code = "invalid_instruction"
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One wrong key: where it stands, what is wrong with it, what to write instead."""
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+    remedy: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line is not None else self.file
+        tail = f" {self.remedy}" if self.remedy else ""
+        return f"{place}: {self.key}: {self.message}{tail}"
+
+
+class ConfigError(InputError):
+    """The configuration is wrong; all problems are reported together."""
+
+    code = "invalid_config"
+
+    def __init__(self, problems: list[ConfigProblem]) -> None:
+        plural = "problem" if len(problems) == 1 else "problems"
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} {plural} in the configuration:\n{lines}")
+        self.problems = problems
+
+
+class PlanError(InputError):
+    """A plan that cannot be run."""
+
+    code = "invalid_plan"
+
+
+class CycleError(PlanError):
+    """The sub-tasks wait for each other in a circle."""
+
+    code = "cyclic_plan"
+
+    def __init__(self, cycle: list[int]) -> None:
+        path = " -> ".join(str(node) for node in [*cycle, cycle[0]])
+        super().__init__(
+            f"The sub-tasks depend on each other in a circle: {path}.",
+            remedy="Remove one of these dependencies.",
+        )
+        self.cycle = cycle
+
+
+class DanglingDependencyError(PlanError):
+    """A sub-task depends on one that does not exist."""
+
+    code = "dangling_dependency"
+
+    def __init__(self, node: int, dependency: int, size: int) -> None:
+        super().__init__(
+            f"Sub-task {node} depends on {dependency}, but the plan has the sub-tasks 0..{size - 1}.",
+            remedy="Name existing sub-tasks only.",
+        )
+        self.node = node
+        self.dependency = dependency
+
+
+class DataError(InputError):
+    """A file or table that is not what it should be."""
+
+    code = "invalid_data"
+
+
+class CheckpointError(InputError):
+    """A checkpoint that does not match its manifest, its catalog or this version."""
+
+    code = "invalid_checkpoint"
+
+
+class WorkerError(OrchestAIError):
+    """A worker failed.
+
+    Args:
+        message: What happened.
+        worker: Name of the worker.
+        remedy: What the reader can do about it.
+    """
+
+    code = "worker_failed"
+
+    def __init__(self, message: str, *, worker: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.worker = worker
+
+
+class TransientWorkerError(WorkerError):
+    """A failure that another try may cure."""
+
+    code = "worker_transient"
+
+
+class RateLimitedError(TransientWorkerError):
+    """The worker asks for a pause (429).
+
+    Args:
+        message: What the worker said.
+        worker: Name of the worker.
+        retry_after_s: Seconds the worker asked to wait, if it said so.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, worker: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, worker=worker)
+        self.retry_after_s = retry_after_s
+
+
+class WorkerTimeoutError(TransientWorkerError):
+    """No complete answer within the time allowed."""
+
+    code = "worker_timeout"
+
+
+class WorkerUnavailableError(TransientWorkerError):
+    """Connection refused or reset, or a 5xx answer."""
+
+    code = "worker_unavailable"
+
+
+class MalformedResponseError(TransientWorkerError):
+    """An answer that is not in the format that was asked for."""
+
+    code = "malformed_response"
+
+
+class WorkerAuthError(WorkerError):
+    """The worker wants a key, or another one."""
+
+    code = "worker_auth"
+
+
+class WorkerRequestError(WorkerError):
+    """The worker refuses the request itself."""
+
+    code = "worker_request"
+
+
+class NoWorkerError(WorkerError):
+    """No worker of the catalog offers what a sub-task needs."""
+
+    code = "no_worker"
+
+    def __init__(self, task_type: str, modality: str) -> None:
+        super().__init__(
+            f"No worker offers {modality!r}, which the sub-task type {task_type!r} needs.",
+            worker="(none)",
+            remedy="Add a worker with that modality to dbt_like_configs/workers/.",
+        )
+        self.task_type = task_type
+        self.modality = modality
+
+
+class ResourceLimitError(OrchestAIError):
+    """A limit is reached."""
+
+    code = "resource_limit"
+
+
+class BudgetExceededError(ResourceLimitError):
+    """The next sub-task could take more than is left.
+
+    Args:
+        needed_usd: Worst-case price of the next call.
+        left_usd: What is left of the budget.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, needed_usd: float, left_usd: float) -> None:
+        super().__init__(
+            f"The next sub-task may cost ${needed_usd:.6f}, but ${left_usd:.6f} of the budget is left.",
+            remedy="Raise the budget in dollars or allow cheaper workers.",
+        )
+        self.needed_usd: float | None = needed_usd
+        self.left_usd: float | None = left_usd
+        self.needed_tokens: int | None = None
+        self.left_tokens: int | None = None
+
+    @classmethod
+    def of_tokens(cls, needed: int, left: int) -> BudgetExceededError:
+        """Return the error for a budget in tokens."""
+        error = cls(0.0, 0.0)
+        error.message = f"The next sub-task may take {needed} tokens, but {left} of the budget are left."
+        error.remedy = "Raise the budget in tokens."
+        error.needed_usd = error.left_usd = None
+        error.needed_tokens, error.left_tokens = needed, left
+        return error
+
+
+class DeadlineExceededError(ResourceLimitError):
+    """The time allowed for the whole execution is over."""
+
+    code = "deadline_exceeded"
+
+
+class StorageError(OrchestAIError):
+    """A file cannot be written or read.
+
+    Args:
+        message: What happened.
+        path: Where.
+        remedy: What the reader can do about it.
+    """
+
+    code = "storage"
+
+    def __init__(self, message: str, *, path: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.path = path
+
+
+class EndpointError(OrchestAIError):
+    """A local server cannot start."""
+
+    code = "endpoint"
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Say whether the same call may succeed if tried again."""
+    return isinstance(error, TransientWorkerError)

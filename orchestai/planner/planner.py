@@ -1,0 +1,132 @@
+"""The composition: learned plan, below a calibrated confidence the LLM's, and the rules as the floor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from orchestai.config import RoutingConfig
+from orchestai.contracts import Instruction, Plan, TaskCatalog, WorkerCatalog, WorkflowGraph
+from orchestai.contracts.plan import PlannerName
+from orchestai.errors import OrchestAIError
+from orchestai.planner.llm_planner import LLMPlanner
+from orchestai.planner.rules import RulesPlanner
+from orchestai.routing.assign import assign_workers
+
+
+class LearnedProposal(NamedTuple):
+    """What the learned planner proposes for one instruction."""
+
+    graph: WorkflowGraph
+    confidence: float
+    worker_probabilities: Sequence[Sequence[float]]  # [S, W], workers in catalog order
+
+
+class Proposer(Protocol):
+    """The learned planner, as the composition sees it; torch stays behind it."""
+
+    @property
+    def model_version(self) -> str:
+        """Which checkpoint it is."""
+
+    def propose(self, instruction: Instruction) -> LearnedProposal:
+        """Return graph, confidence and worker preferences."""
+
+
+class HybridPlanner:
+    """Asks the learned planner first and falls back where it is not sure.
+
+    Args:
+        tasks: Task types a plan may use.
+        workers: Workers a plan may use.
+        routing: Whether simulated workers may take part.
+        rules: The floor; always there.
+        learned: A trained planner, if there is one.
+        llm: A planning language model, if one is configured.
+        confidence_threshold: Below this probability the learned plan is not used.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: TaskCatalog,
+        workers: WorkerCatalog,
+        routing: RoutingConfig,
+        rules: RulesPlanner,
+        learned: Proposer | None = None,
+        llm: LLMPlanner | None = None,
+        confidence_threshold: float = 0.5,
+    ) -> None:
+        self._tasks = tasks
+        self._workers = workers
+        self._routing = routing
+        self._rules = rules
+        self._learned = learned
+        self._llm = llm
+        self._threshold = confidence_threshold
+
+    async def plan(self, instruction: Instruction) -> Plan:
+        """Return the plan for `instruction`; `fallback_reason` says why it is not the learned one.
+
+        Raises:
+            NoWorkerError: A sub-task needs a call that no worker answers.
+        """
+        started = time.monotonic()
+        reasons: list[str] = []
+        if self._learned is not None:
+            # The network takes milliseconds of CPU; other executions go on meanwhile.
+            proposal = await asyncio.to_thread(self._learned.propose, instruction)
+            if proposal.confidence >= self._threshold:
+                return self._finish(
+                    instruction,
+                    proposal.graph,
+                    "learned",
+                    started,
+                    confidence=proposal.confidence,
+                    probabilities=proposal.worker_probabilities,
+                )
+            reasons.append(f"learned confidence {proposal.confidence:.2f} < {self._threshold:.2f}")
+        if self._llm is not None:
+            try:
+                graph = await self._llm.plan_graph(instruction)
+            except OrchestAIError as error:
+                reasons.append(f"LLM planner: {error.code}: {error}")
+            else:
+                return self._finish(instruction, graph, "llm", started, confidence=None, reasons=reasons)
+        graph, confidence = self._rules.plan_with_confidence(instruction)
+        return self._finish(instruction, graph, "rules", started, confidence=confidence, reasons=reasons)
+
+    def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
+        """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
+        return self._finish(instruction, graph, planner, time.monotonic(), confidence=1.0)
+
+    def _finish(
+        self,
+        instruction: Instruction,
+        graph: WorkflowGraph,
+        planner: PlannerName,
+        started: float,
+        *,
+        confidence: float | None,
+        probabilities: Sequence[Sequence[float]] | None = None,
+        reasons: Sequence[str] = (),
+    ) -> Plan:
+        assignments = assign_workers(
+            graph,
+            instruction,
+            tasks=self._tasks,
+            workers=self._workers,
+            routing=self._routing,
+            probabilities=probabilities,
+        )
+        return Plan(
+            graph=graph,
+            assignments=assignments,
+            planner=planner,
+            confidence=confidence,
+            model_version=self._learned.model_version if planner == "learned" and self._learned else None,
+            fallback_reason="; ".join(reasons) or None,
+            latency_ms=(time.monotonic() - started) * 1000,
+        )

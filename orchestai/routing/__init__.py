@@ -1,0 +1,1 @@
+"""Who does a sub-task: the workers that may, and the rule that always works."""

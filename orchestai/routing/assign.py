@@ -1,0 +1,91 @@
+"""Gives each sub-task of a graph a worker: learned preferences where there are any, a plain rule where not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestai.catalog.estimate import estimate
+from orchestai.config import RoutingConfig
+from orchestai.contracts import (
+    Assignment,
+    Instruction,
+    TaskCatalog,
+    TaskType,
+    WorkerCatalog,
+    WorkerProfile,
+    WorkflowGraph,
+)
+from orchestai.errors import NoWorkerError
+
+
+def candidates(
+    task_type: TaskType, workers: WorkerCatalog, routing: RoutingConfig
+) -> tuple[WorkerProfile, ...]:
+    """Return the workers that may do a sub-task of this type, in catalog order.
+
+    With `simulated: fallback` a simulated worker is a candidate only where no real one answers such calls.
+
+    Raises:
+        NoWorkerError: There is none.
+    """
+    able = workers.able(task_type.modality)
+    if routing.simulated != "allow":
+        real = tuple(worker for worker in able if not worker.simulated)
+        able = real if real or routing.simulated == "never" else able
+    if not able:
+        raise NoWorkerError(task_type.name, task_type.modality.value)
+    return able
+
+
+def assign_workers(
+    graph: WorkflowGraph,
+    instruction: Instruction,
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    routing: RoutingConfig,
+    probabilities: Sequence[Sequence[float]] | None = None,
+) -> tuple[Assignment, ...]:
+    """Choose one worker for each sub-task.
+
+    Args:
+        graph: The sub-tasks.
+        instruction: Its length goes into the cost estimate.
+        tasks: The task types of the graph.
+        workers: The workers to choose from.
+        routing: Whether simulated workers may take part.
+        probabilities: The policy's preference a node and worker, in catalog order; shape [S, W]. Without
+            them the cheapest able worker is taken, the faster one among equals.
+
+    Raises:
+        NoWorkerError: A sub-task needs a call that no worker answers.
+    """
+    chars = len(instruction.text) + sum(len(value) for value in instruction.inputs.values())
+    assignments = []
+    for index, subtask in enumerate(graph.nodes):
+        task_type = tasks[subtask.task_type]
+        able = candidates(task_type, workers, routing)
+        estimates = {worker.name: estimate(worker, task_type, chars) for worker in able}
+        if len(able) == 1:
+            chosen, reason = able[0], f"the only worker for {task_type.modality.value} calls"
+        elif probabilities is not None:
+            row = probabilities[index]
+            chosen = max(able, key=lambda worker: row[workers.index(worker.name)])
+            total = sum(row[workers.index(worker.name)] for worker in able)
+            share = row[workers.index(chosen.name)] / total if total > 0 else 1 / len(able)
+            reason = f"the policy prefers it with {share:.0%} of {len(able)} candidates"
+        else:
+            chosen = min(
+                able, key=lambda worker: (estimates[worker.name].cost_usd, estimates[worker.name].latency_ms)
+            )
+            reason = f"the cheapest of {len(able)} candidates"
+        assignments.append(
+            Assignment(
+                worker=chosen.name,
+                reason=reason,
+                propensity=1.0,  # the choice is deterministic
+                estimated_cost_usd=estimates[chosen.name].cost_usd,
+                estimated_latency_ms=estimates[chosen.name].latency_ms,
+            )
+        )
+    return tuple(assignments)

@@ -1,0 +1,1 @@
+"""Turning logged executions into a better planner: preparation, supervised training, reinforcement learning."""
