@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
+from orchestai.contracts import Modality
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.planner import HybridPlanner, Proposer
 from orchestai.planner.rules import RulesPlanner
@@ -23,8 +24,9 @@ def build_planner(
     """
     config = project.planner
     llm = None
-    if config.llm_worker:
-        llm = LLMPlanner(workforce[config.llm_worker], prompts, project.tasks, config.max_repairs)
+    name = _planning_worker(project, workforce)
+    if name is not None:
+        llm = LLMPlanner(workforce[name], prompts, project.tasks, config.max_repairs)
     return HybridPlanner(
         tasks=project.tasks,
         workers=workforce.catalog,
@@ -34,6 +36,26 @@ def build_planner(
         llm=llm,
         confidence_threshold=config.confidence_threshold,
     )
+
+
+def _planning_worker(project: Project, workforce: Workforce) -> str | None:
+    """Name the worker that plans when the learned planner is not sure; None leaves it to the rules.
+
+    Without an explicit `planner.llm_worker` only a real endpoint of the user's qualifies: the packaged model has
+    135 M parameters and the simulated workers know nothing, so the rules plan better than either.
+    """
+    config = project.planner
+    if config.fallback != "llm":
+        return None
+    if config.llm_worker is not None:
+        return workforce.catalog[config.llm_worker].name
+    able = [
+        worker
+        for worker in workforce.catalog.able(Modality.CHAT)
+        if worker.base_url is not None and not worker.simulated
+    ]
+    dearest = max(able, key=lambda worker: worker.output_usd_per_mtok, default=None)
+    return dearest.name if dearest is not None else None
 
 
 def current_checkpoint(project: Project) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -102,7 +103,8 @@ def write_catalog(path: Path, catalog: ImportedCatalog) -> Path:
             os.fsync(stream.fileno())
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise StorageError(f"Cannot write {file}: {error.strerror}.", path=str(file)) from error
     return file
 

@@ -183,6 +183,10 @@ class WorkerCatalog(Record):
         """Position of `name`, which is its id in tensors and training data."""
         return self.names.index(self[name].name)
 
+    def only_simulated(self) -> WorkerCatalog:
+        """Return the catalog of the workers that the simulator plays."""
+        return WorkerCatalog(workers=tuple(worker for worker in self.workers if worker.simulated))
+
     def able(self, modality: Modality) -> tuple[WorkerProfile, ...]:
         """The workers that answer calls of `modality`."""
         return tuple(worker for worker in self.workers if modality in worker.modalities)

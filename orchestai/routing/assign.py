@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from orchestai.catalog.estimate import estimate
@@ -86,6 +87,41 @@ def assign_workers(
                 propensity=1.0,  # the choice is deterministic
                 estimated_cost_usd=estimates[chosen.name].cost_usd,
                 estimated_latency_ms=estimates[chosen.name].latency_ms,
+            )
+        )
+    return tuple(assignments)
+
+
+def explore_workers(
+    graph: WorkflowGraph,
+    instruction: Instruction,
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    routing: RoutingConfig,
+    rng: random.Random,
+) -> tuple[Assignment, ...]:
+    """Choose a worker for each sub-task at random, all candidates alike, and note the propensity.
+
+    Such choices show what every worker can do, which the logs of a settled policy never tell.
+
+    Raises:
+        NoWorkerError: A sub-task needs a call that no worker answers.
+    """
+    chars = len(instruction.text) + sum(len(value) for value in instruction.inputs.values())
+    assignments = []
+    for subtask in graph.nodes:
+        task_type = tasks[subtask.task_type]
+        able = candidates(task_type, workers, routing)
+        chosen = rng.choice(able)
+        cost = estimate(chosen, task_type, chars)
+        assignments.append(
+            Assignment(
+                worker=chosen.name,
+                reason=f"drawn at random from {len(able)} candidates",
+                propensity=1 / len(able),
+                estimated_cost_usd=cost.cost_usd,
+                estimated_latency_ms=cost.latency_ms,
             )
         )
     return tuple(assignments)

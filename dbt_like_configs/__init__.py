@@ -1,0 +1,1 @@
+"""The packaged configuration: YAML files, and JSON Schemas for editors."""

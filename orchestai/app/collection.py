@@ -1,0 +1,154 @@
+"""Runs the starter corpus: some of it live on the real model, all of it on simulated workers, each once."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestai.app.runtime import Runtime, build_runtime
+from orchestai.config import Project, RoutingConfig
+from orchestai.contracts import ExecutionResult, Modality, Plan
+from orchestai.importers.starter import StarterRecord, read_starter
+from orchestai.logs import ExecutionSource, read_executions
+from orchestai.routing.assign import assign_workers, explore_workers
+from orchestai.simulator import reference_answer
+from orchestai.training.collect import CollectionItem, CollectionReport, OnDone, collect
+
+LIVE = "corpus-live"
+SIMULATED = "corpus-simulated"
+
+_LIVE_MAX_SUBTASKS = 4
+
+
+def starter_items(
+    project: Project, records: Sequence[StarterRecord], corpus: Path, *, live: int, rounds: int
+) -> tuple[list[CollectionItem], list[CollectionItem]]:
+    """Return the executions of a collection: those on real workers, and those on simulated ones.
+
+    The live ones are training instructions that need chat calls only, at most 4 sub-tasks, in an order fixed by
+    hash. Every instruction of the corpus runs `rounds` times on simulated workers drawn at random, so that
+    the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
+
+    Args:
+        project: The configuration.
+        records: The corpus.
+        corpus: Its file; media paths are relative to its folder.
+        live: Executions on real workers.
+        rounds: Executions of each instruction on simulated workers.
+    """
+    eligible = [record for record in records if record.split == "train" and _is_chat_only(project, record)]
+    eligible.sort(key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())
+    real = [_item(project, record, corpus, LIVE, 0) for record in eligible[:live]]
+    simulated = [
+        _item(project, record, corpus, SIMULATED, number) for number in range(rounds) for record in records
+    ]
+    return real, simulated
+
+
+def reference_answers(records: Sequence[StarterRecord]) -> dict[str, str]:
+    """Return an accepted answer by instruction text, for the simulated workers to know."""
+    answers = {}
+    for record in records:
+        answer = reference_answer(record.acceptance)
+        if answer is not None:
+            answers[record.instruction] = answer
+    return answers
+
+
+def logged_executions(project: Project) -> frozenset[str]:
+    """Return the ids of all executions in the log."""
+    return frozenset(record.execution_id for record in read_executions(project.paths.execution_logs))
+
+
+def collect_starter(
+    project: Project,
+    corpus: Path,
+    *,
+    live: int,
+    rounds: int,
+    on_done: OnDone | None = None,
+) -> tuple[CollectionReport, CollectionReport]:
+    """Run the starter corpus and log it; returns the reports of the live and of the simulated part.
+
+    Raises:
+        DataError: The corpus is not what it should be.
+        EndpointError: The packaged model cannot start.
+        StorageError: The log cannot be written.
+    """
+    records = read_starter(corpus)
+    real, simulated = starter_items(project, records, corpus, live=live, rounds=rounds)
+    done = logged_executions(project)
+    # The packaged model answers two calls at a time; simulated workers only wait, so many run at once.
+    live_report = _run(project, real, 2, done, on_done)
+    playing = project.model_copy(update={"routing": RoutingConfig(simulated="allow")})
+    simulated_report = _run(playing, simulated, 32, done, on_done, references=reference_answers(records))
+    return live_report, simulated_report
+
+
+def _run(
+    project: Project,
+    items: Sequence[CollectionItem],
+    concurrency: int,
+    done: frozenset[str],
+    on_done: OnDone | None,
+    references: dict[str, str] | None = None,
+) -> CollectionReport:
+    runtime = build_runtime(project, learned=False, references=references)
+    try:
+        return runtime.call(
+            collect(
+                items,
+                lambda item: _execute(runtime, item),
+                concurrency=concurrency,
+                done=done,
+                on_done=on_done,
+            )
+        )
+    finally:
+        runtime.close()
+
+
+async def _execute(runtime: Runtime, item: CollectionItem) -> ExecutionResult:
+    execution = await runtime.aexecute(
+        item.instruction, item.plan, source=item.source, execution_id=item.execution_id
+    )
+    return execution.result
+
+
+def _is_chat_only(project: Project, record: StarterRecord) -> bool:
+    types = [project.tasks[node.task_type] for node in record.graph.nodes]
+    return len(types) <= _LIVE_MAX_SUBTASKS and all(kind.modality is Modality.CHAT for kind in types)
+
+
+def _item(
+    project: Project, record: StarterRecord, corpus: Path, kind: str, number: int
+) -> CollectionItem:
+    instruction = record.to_instruction(corpus.parent)
+    execution_id = f"{kind}-{record.id}-{number}"
+    if kind == LIVE:
+        assignments = assign_workers(
+            record.graph,
+            instruction,
+            tasks=project.tasks,
+            workers=project.workers,
+            routing=RoutingConfig(simulated="never"),
+        )
+    else:
+        assignments = explore_workers(
+            record.graph,
+            instruction,
+            tasks=project.tasks,
+            workers=project.workers.only_simulated(),
+            routing=RoutingConfig(simulated="allow"),
+            rng=random.Random(execution_id),
+        )
+    return CollectionItem(
+        instruction=instruction,
+        plan=Plan(graph=record.graph, assignments=assignments, planner="corpus", confidence=1.0),
+        source=ExecutionSource(
+            kind=kind, example_id=record.id, template=record.template, split=record.split
+        ),
+        execution_id=execution_id,
+    )

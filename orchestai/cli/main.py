@@ -1,0 +1,58 @@
+"""The way in: collects the commands and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from orchestai.cli import config, data, doctor, init, learn, logs, run, serve
+from orchestai.cli.console import err
+from orchestai.errors import InputError, OrchestAIError
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="orchestai",
+    help="One instruction in plain language becomes a graph of sub-tasks, each done by the cheapest model "
+    "that does it well.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (init, serve, run, data, learn, logs, config, doctor):
+    module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit code 0 done, 1 failed, 2 bad input, 3 refused, 130 interrupted."""
+    try:
+        code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        err.print("Interrupted.")
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_BAD_INPUT
+    except InputError as error:
+        err.print(f"[bold red]{error.code}[/]", end=": ")
+        err.print(str(error), markup=False, highlight=False)
+        code = EXIT_BAD_INPUT
+    except OrchestAIError as error:
+        err.print(f"[bold red]{error.code}[/]", end=": ")
+        err.print(str(error), markup=False, highlight=False)
+        code = EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`| head`) has gone; nothing more can be said
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""`run` and `plan`: from an instruction to its plan, its execution and its answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from orchestai.app.batch import plan_file
+from orchestai.app.runtime import open_runtime
+from orchestai.cli.console import (
+    JsonOption,
+    ProjectOption,
+    TargetOption,
+    dollars,
+    err,
+    milliseconds,
+    open_project,
+    out,
+    print_json,
+)
+from orchestai.cli.tree import PlanTree
+from orchestai.contracts import Budget, ExecutionResult, Instruction, Plan, WorkerCatalog
+from orchestai.errors import InputError, InstructionError
+
+_MEDIA = {
+    ".png": "image", ".jpg": "image", ".jpeg": "image", ".webp": "image", ".gif": "image",
+    ".wav": "audio", ".mp3": "audio", ".m4a": "audio", ".flac": "audio", ".ogg": "audio",
+}  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(run)
+    app.command()(plan)
+
+
+def run(
+    instruction: str = typer.Argument(..., help="What is to be done; - reads it from standard input."),
+    inputs: list[Path] = typer.Option(
+        [], "--input", "-i", help="Material: a text, image or audio file.", show_default=False
+    ),
+    budget_usd: float = typer.Option(None, "--budget-usd", min=0, help="The most it may cost."),
+    budget_seconds: float = typer.Option(None, "--budget-seconds", min=0.001, help="The most it may take."),
+    constraints: list[str] = typer.Option(
+        [], "--constraint", "-c", help="A condition on the answer.", show_default=False
+    ),
+    priority: str = typer.Option("normal", help="low, normal or high."),
+    mock: bool = typer.Option(False, "--mock", help="Let the simulator play every worker; no network."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Plan, estimate and explain; run nothing."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Plan an instruction, run the plan and print the answer."""
+    project = open_project(project_dir, target)
+    request = build_instruction(
+        instruction,
+        inputs=inputs,
+        constraints=constraints,
+        priority=priority,
+        budget=Budget(usd=budget_usd, seconds=budget_seconds),
+    )
+    with open_runtime(project, mock=mock, log=not dry_run) as runtime:
+        workers = runtime.workforce.catalog
+        the_plan = runtime.plan(request)
+        if dry_run:
+            _show_dry_run(the_plan, workers, as_json)
+            return
+        tree = PlanTree(the_plan, workers)
+        if as_json:
+            result = runtime.execute(request, the_plan).result
+            print_json(_result_json(the_plan, result))
+        elif err.is_terminal:
+            with Live(tree, console=err, refresh_per_second=12):
+                result = runtime.execute(request, the_plan, on_event=tree.update).result
+        else:
+            result = runtime.execute(request, the_plan, on_event=tree.update).result
+            err.print(tree)
+    if not as_json:
+        _show_result(result)
+    if not result.completed:
+        raise typer.Exit(1)
+
+
+def plan(
+    instruction: str = typer.Argument(None, help="What is to be planned."),
+    file: Path = typer.Option(None, "--file", help="JSONL with id and instruction a line."),
+    catalog: Path = typer.Option(None, "--catalog", help="catalog.yml of an import; the project's own if not given."),
+    checkpoint: Path = typer.Option(None, "--checkpoint", help="Weights to plan with."),
+    output: Path = typer.Option(None, "--out", help="JSONL with id, nodes, links, confidence, planner, latency_ms."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Plan one instruction, or a file of them, without running anything."""
+    project = open_project(project_dir, target)
+    if file is not None:
+        if output is None:
+            raise InputError("--file needs --out.", remedy="Name the JSONL file to write.")
+        report = plan_file(project, file, output, catalog=catalog, checkpoint=checkpoint)
+        err.print(
+            f"Planned {report.planned} of {report.lines} instructions by {report.planner} "
+            f"(p50 {report.latency_ms_p50:.1f} ms) → {output}"
+        )
+        if report.rejected:
+            err.print(f"[red]{len(report.rejected)} lines were rejected:[/]")
+            for problem in report.rejected[:10]:
+                err.print(f"  {problem}", markup=False)
+            raise typer.Exit(2)
+        return
+    if instruction is None:
+        raise InputError("Nothing to plan.", remedy='Give an instruction, or a file with --file.')
+    if catalog is not None or checkpoint is not None or output is not None:
+        raise InputError("--catalog, --checkpoint and --out need --file.", remedy="Give --file X.jsonl.")
+    with open_runtime(project, log=False) as runtime:
+        the_plan = runtime.plan(build_instruction(instruction))
+        _show_dry_run(the_plan, runtime.workforce.catalog, as_json)
+
+
+def build_instruction(
+    text: str,
+    *,
+    inputs: list[Path] | None = None,
+    constraints: list[str] | None = None,
+    priority: str = "normal",
+    budget: Budget | None = None,
+) -> Instruction:
+    """Make an instruction of what the command line gave.
+
+    Raises:
+        InputError: A file is missing, or a value is not allowed.
+    """
+    if text == "-":
+        text = typer.get_text_stream("stdin").read()
+    if priority not in ("low", "normal", "high"):
+        raise InputError(f"`--priority` must be low, normal or high, got {priority!r}.")
+    return Instruction.model_validate(
+        {
+            "text": text,
+            "inputs": _read_inputs(inputs or []),
+            "constraints": tuple(constraints or ()),
+            "priority": priority,
+            "budget": budget or Budget(),
+        }
+    )
+
+
+def _read_inputs(paths: list[Path]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"The input {str(path)!r} is not a file.", remedy="Check the path.")
+        kind = _MEDIA.get(path.suffix.lower())
+        if kind is not None:
+            name, value = kind, str(path.resolve())
+        else:
+            try:
+                name, value = "text", path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise InstructionError(
+                    f"The input {str(path)!r} is not UTF-8 text (byte {error.start}).",
+                    remedy="Give text, an image (.png .jpg .webp .gif) or audio (.wav .mp3 .m4a .flac .ogg).",
+                ) from error
+        if name in values:
+            name = f"{name}_{path.stem}"
+        values[name] = value
+    return values
+
+
+def _show_dry_run(the_plan: Plan, workers: WorkerCatalog, as_json: bool) -> None:
+    if as_json:
+        print_json(the_plan.model_dump(mode="json"))
+        return
+    err.print(PlanTree(the_plan, workers))
+    table = Table("sub-task", "worker", "estimate", "why", box=None, header_style="dim")
+    for index, assignment in enumerate(the_plan.assignments):
+        simulated = " (simulated)" if workers[assignment.worker].simulated else ""
+        table.add_row(
+            f"{index} {the_plan.graph.nodes[index].task_type}",
+            f"{assignment.worker}{simulated}",
+            f"{dollars(assignment.estimated_cost_usd)} · {milliseconds(assignment.estimated_latency_ms)}",
+            assignment.reason,
+        )
+    out.print(table)
+    out.print(
+        f"Estimate: {dollars(the_plan.estimated_cost_usd)}, "
+        f"{milliseconds(the_plan.estimated_latency_ms)} on the critical path. Nothing was run."
+    )
+
+
+def _show_result(result: ExecutionResult) -> None:
+    out.print()
+    out.print(result.answer or "[dim](no answer)[/]", markup=not result.answer, highlight=False)
+    out.print()
+    if result.simulated:
+        err.print("[magenta]Simulated workers took part; their words are made up.[/]")
+    failed = [check for check in result.checks if not check.held]
+    state = "[green]done[/]" if result.completed else "[red]failed[/]"
+    err.print(
+        f"{state} · {dollars(result.total_cost)} · {milliseconds(result.total_latency_ms)} · "
+        f"{result.retry_count} retries · execution {result.execution_id}"
+    )
+    for check in failed:
+        err.print(f"[red]not accepted:[/] {escape(check.check.model_dump_json(exclude_defaults=True))}")
+    if result.error:
+        err.print(result.error, style="red", markup=False)
+
+
+def _result_json(the_plan: Plan, result: ExecutionResult) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(result.model_dump_json())
+    return {
+        "execution_id": result.execution_id,
+        "answer": result.answer,
+        "success": result.success,
+        "completed": result.completed,
+        "simulated": result.simulated,
+        "plan": json.loads(the_plan.model_dump_json()),
+        "result": body,
+    }

@@ -1,0 +1,72 @@
+"""The whole configuration, checked and resolved: what all other packages are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from orchestai.config.dagster import DagsterConfig
+from orchestai.config.expectations import ExpectationSuite
+from orchestai.config.paths import PathsConfig
+from orchestai.config.planning import PlannerConfig, RoutingConfig
+from orchestai.config.prompts import PromptTemplate
+from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
+from orchestai.config.settings import Settings
+from orchestai.config.sources import SourceConfig
+from orchestai.config.tracking import TrackingConfig
+from orchestai.config.training import RewardConfig, TrainingConfig
+from orchestai.contracts import TaskCatalog, WorkerCatalog
+from orchestai.contracts.base import Record
+
+
+class Project(Record):
+    """A configuration at one target.
+
+    Attributes:
+        name: Name of the project.
+        version: Version of the configuration, for people.
+        target: Target in use.
+        directory: Folder that it was read from.
+        home: Folder of all state; absolute.
+        settings: What the environment says; never written out with the project.
+        paths: Where files lie; absolute.
+        tasks: Task types, in order.
+        workers: Workers, in order.
+        planner: How plans are made.
+        routing: Which workers may be chosen.
+        engine: How a plan is executed.
+        logs: How executions are logged.
+        endpoint: The packaged model's local server.
+        simulator: The simulated workers' local server.
+        training: Training data and recipe.
+        rewards: Reward weights by name.
+        prompts: Templates, in order.
+        expectations: Suites by table.
+        sources: Sources by name.
+        tracking: Experiment tracking.
+        dagster: Pools and steps.
+    """
+
+    name: str
+    version: str
+    target: str
+    directory: Path
+    home: Path
+    settings: Settings = Field(exclude=True, repr=False)
+    paths: PathsConfig
+    tasks: TaskCatalog
+    workers: WorkerCatalog
+    planner: PlannerConfig
+    routing: RoutingConfig
+    engine: EngineConfig
+    logs: LogsConfig
+    endpoint: EndpointConfig
+    simulator: SimulatorConfig
+    training: TrainingConfig
+    rewards: dict[str, RewardConfig]
+    prompts: tuple[PromptTemplate, ...]
+    expectations: dict[str, ExpectationSuite]
+    sources: dict[str, SourceConfig]
+    tracking: TrackingConfig
+    dagster: DagsterConfig

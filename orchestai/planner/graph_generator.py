@@ -1,0 +1,151 @@
+"""WorkflowGraphGenerator: a graph network over the sub-tasks, and the head that is authoritative for edges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from orchestai.planner.shapes import GeneratedGraph
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+GnnKind = Literal["gcn", "gat", "sage"]
+
+
+class WorkflowGraphGenerator(nn.Module):
+    """Two layers of GCN (arXiv:1609.02907), GAT (arXiv:1710.10903) or GraphSAGE (arXiv:1706.02216).
+
+    Messages run both ways along every pair of sub-tasks, weighted by the decomposer's dependency
+    probabilities. Edge probabilities are raw: all ordered pairs are scored, backward ones included, so
+    that the acyclicity loss has something to say. The binary adjacency keeps forward pairs only and is
+    acyclic by construction.
+
+    Args:
+        subtask_size: Width of a sub-task embedding.
+        node_size: Width of a node embedding.
+        kind: Layer type.
+        max_subtasks: The most sub-tasks.
+        dropout: Share of activations dropped.
+    """
+
+    def __init__(
+        self, *, subtask_size: int, node_size: int, kind: GnnKind, max_subtasks: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.max_subtasks = max_subtasks
+        self.inward = nn.Linear(subtask_size, node_size)
+        self.layers = nn.ModuleList(_layer(kind, node_size) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(node_size) for _ in range(2))
+        self.parent = nn.Linear(2 * node_size, node_size)
+        self.child = nn.Linear(2 * node_size, node_size)
+        self.product = nn.Linear(node_size, node_size, bias=False)
+        self.distance = nn.Embedding(2 * max_subtasks + 1, node_size)
+        self.dependency = nn.Linear(2, node_size, bias=False)
+        self.edge = nn.Linear(node_size, 1)
+        self.threshold = 0.5
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        subtask_embeddings: Tensor,
+        dependencies: Tensor,
+        mask: Tensor | None = None,
+        *,
+        return_graph: bool = False,
+    ) -> GeneratedGraph:
+        """Return node embeddings, edge probabilities and the decoded DAG.
+
+        Args:
+            subtask_embeddings: [B, S, subtask size].
+            dependencies: [B, S, max sub-tasks], row = child, column = parent.
+            mask: [B, S] true where there is a sub-task; None means everywhere.
+            return_graph: Whether to build NetworkX graphs as well.
+        """
+        batch, size = subtask_embeddings.shape[:2]
+        if mask is None:
+            mask = torch.ones(batch, size, dtype=torch.bool, device=subtask_embeddings.device)
+        parents = dependencies[:, :, :size].transpose(1, 2)  # (B, S, S) [parent][child]
+        entry = self.inward(subtask_embeddings)  # (B, S, node)
+        nodes = entry.reshape(batch * size, -1)
+        index, weight = _messages(parents, mask)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            nodes = nodes + functional.gelu(self._pass(layer, norm(nodes), index, weight))
+        nodes = nodes.view(batch, size, -1)  # (B, S, node)
+        pair_mask = mask[:, :, None] & mask[:, None, :] & ~torch.eye(size, dtype=torch.bool, device=mask.device)
+        edge_probs = self._edge_logits(nodes, entry, parents).sigmoid() * pair_mask
+        adjacency = decode_adjacency(edge_probs, self.threshold)
+        return GeneratedGraph(
+            node_embeddings=nodes * mask[..., None],
+            edge_probs=edge_probs,
+            adjacency=adjacency,
+            graphs=to_networkx(adjacency, mask) if return_graph else None,
+        )
+
+    def _pass(self, layer: nn.Module, nodes: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        if self.kind == "gcn":
+            return layer(nodes, index, edge_weight=weight)
+        if self.kind == "gat":
+            return layer(nodes, index, edge_attr=weight[:, None])
+        # GraphSAGE takes no weights: it aggregates over the pairs that are more likely than not.
+        return layer(nodes, index[:, weight > 0.5])
+
+    def _edge_logits(self, nodes: Tensor, entry: Tensor, parents: Tensor) -> Tensor:
+        size = nodes.shape[1]
+        joined = self.dropout(torch.cat([nodes, entry], dim=-1))
+        steps = torch.arange(size, device=nodes.device)
+        distance = self.distance(steps[None, :] - steps[:, None] + self.max_subtasks)  # (S, S, node)
+        likely = torch.logit(parents.clamp(1e-4, 1 - 1e-4)) / 4  # (B, S, S)
+        pairs = (
+            self.parent(joined)[:, :, None]
+            + self.child(joined)[:, None, :]
+            + self.product(nodes[:, :, None] * nodes[:, None, :])
+            + distance
+            + self.dependency(torch.stack([likely, parents], dim=-1))
+        )  # (B, S, S, node)
+        return self.edge(self.dropout(functional.gelu(pairs))).squeeze(-1)
+
+
+def decode_adjacency(edge_probs: Tensor, threshold: float) -> Tensor:
+    """Binary [.., S, S]: forward pairs above the threshold. Upper triangular, hence acyclic."""
+    return (edge_probs > threshold).to(edge_probs.dtype).triu(1)
+
+
+def to_networkx(adjacency: Tensor, mask: Tensor) -> list[nx.DiGraph[int]]:
+    """One directed graph an instruction."""
+    import networkx as nx
+
+    graphs = []
+    for matrix, real in zip(adjacency.tolist(), mask.tolist(), strict=True):
+        graph: nx.DiGraph[int] = nx.DiGraph()
+        graph.add_nodes_from(node for node, there in enumerate(real) if there)
+        graph.add_edges_from(
+            (parent, child) for parent, row in enumerate(matrix) for child, edge in enumerate(row) if edge
+        )
+        graphs.append(graph)
+    return graphs
+
+
+def _messages(parents: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs [2, E] in both directions and their weights [E]; nodes are numbered through the batch."""
+    size = parents.shape[1]
+    earlier = torch.ones(size, size, dtype=torch.bool, device=mask.device).triu(1)
+    batch, parent, child = torch.nonzero(mask[:, :, None] & mask[:, None, :] & earlier, as_tuple=True)
+    weight = parents[batch, parent, child]
+    source, target = batch * size + parent, batch * size + child
+    index = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
+    return index, torch.cat([weight, weight])
+
+
+def _layer(kind: GnnKind, size: int) -> nn.Module:
+    from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+
+    if kind == "gcn":
+        return GCNConv(size, size)
+    if kind == "gat":
+        return GATConv(size, size, heads=1, edge_dim=1)
+    return SAGEConv(size, size)

@@ -1,0 +1,99 @@
+"""Automated collection: runs many instructions and logs all of them, so that there is something to learn from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from orchestai.contracts import ExecutionResult, Instruction, Plan
+from orchestai.logs import ExecutionSource
+
+
+@dataclass(frozen=True)
+class CollectionItem:
+    """One instruction to run.
+
+    Attributes:
+        instruction: What is to be done; its acceptance checks decide on success.
+        plan: The plan to run; None lets the planner make one.
+        source: Goes into the log.
+        execution_id: Identity of the execution; an item whose id is already logged is not run again.
+    """
+
+    instruction: Instruction
+    plan: Plan | None
+    source: ExecutionSource
+    execution_id: str
+
+
+@dataclass
+class CollectionReport:
+    """What a collection did.
+
+    Attributes:
+        executed: Executions that ran now.
+        succeeded: Those of them whose answer was accepted.
+        completed: Those of them that ran to their end.
+        simulated: Those of them in which a simulated worker took part.
+        skipped: Items that were logged before.
+    """
+
+    executed: int = 0
+    succeeded: int = 0
+    completed: int = 0
+    simulated: int = 0
+    skipped: int = 0
+
+
+Execute = Callable[[CollectionItem], Awaitable[ExecutionResult]]
+OnDone = Callable[[CollectionItem, ExecutionResult | None], None]
+
+
+async def collect(
+    items: Sequence[CollectionItem],
+    execute: Execute,
+    *,
+    concurrency: int = 4,
+    done: frozenset[str] = frozenset(),
+    on_done: OnDone | None = None,
+) -> CollectionReport:
+    """Run `items`, a few at a time.
+
+    An item that fails is logged like any other and does not stop the rest; only what makes logging itself
+    impossible (a full disk) does.
+
+    Args:
+        items: What to run.
+        execute: Runs one item and returns when it is logged.
+        concurrency: Executions at a time.
+        done: Ids of executions that are in the log already.
+        on_done: Told of each item as it ends, also of those skipped (with None).
+
+    Raises:
+        StorageError: The log cannot be written.
+    """
+    report = CollectionReport()
+    queue = iter(items)
+
+    async def work() -> None:
+        for item in queue:
+            result = None
+            if item.execution_id in done:
+                report.skipped += 1
+            else:
+                result = await execute(item)
+                report.executed += 1
+                report.succeeded += result.success
+                report.completed += result.completed
+                report.simulated += result.simulated
+            if on_done is not None:
+                on_done(item, result)
+
+    workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(items)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return report
