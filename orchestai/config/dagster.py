@@ -60,6 +60,10 @@ class StepConfig(Record):
         return {"container_config": {"resources": resources}}
 
 
+def _default_steps() -> dict[StepKind, StepConfig]:
+    return {"cpu": StepConfig(pool="cpu"), "gpu": StepConfig(pool="gpu", limits={GPU: "1"})}
+
+
 class DagsterConfig(Record):
     """Pools and steps.
 
@@ -69,9 +73,4 @@ class DagsterConfig(Record):
     """
 
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: {"cpu": 4, "gpu": 1})
-    steps: dict[StepKind, StepConfig] = Field(
-        default_factory=lambda: {
-            "cpu": StepConfig(pool="cpu"),
-            "gpu": StepConfig(pool="gpu", limits={GPU: "1"}),
-        }
-    )
+    steps: dict[StepKind, StepConfig] = Field(default_factory=_default_steps)

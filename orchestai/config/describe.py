@@ -25,7 +25,9 @@ def describe(project: Project) -> dict[str, Any]:
     if settings.openai_api_key:
         secrets.add(settings.openai_api_key)
     described: dict[str, Any] = _mask_names(redact(shown, secrets))
-    described["keys"] = {name: "set" if settings.env(name) else "not set" for name in dict.fromkeys(variables)}
+    described["keys"] = {
+        name: "set" if settings.env(name) else "not set" for name in dict.fromkeys(variables)
+    }
     return described
 
 
@@ -35,11 +37,9 @@ def _mask_names(value: Any) -> Any:
         return [_mask_names(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: MASK if _is_secret_value(key, item) else _mask_names(item) for key, item in value.items()
-    }
+    return {key: MASK if _is_secret_value(key, item) else _mask_names(item) for key, item in value.items()}
 
 
 def _is_secret_value(key: str, value: Any) -> bool:
-    """Say whether `value` is masked for its key alone; `..._tokens` counts tokens, `..._env` names a variable."""
+    """Say whether the key alone hides `value`; `..._tokens` counts tokens, `..._env` names a variable."""
     return isinstance(value, str) and is_secret_name(key) and not key.endswith(("_env", "_tokens"))

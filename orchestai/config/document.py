@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,9 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_LOADER)
     except OSError as error:
-        return document, [document.problem((), f"cannot be read: {error.strerror}.", "Check its permissions.")]
+        return document, [
+            document.problem((), f"cannot be read: {error.strerror}.", "Check its permissions.")
+        ]
     except UnicodeDecodeError as error:
         message = f"is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}."
         return document, [document.problem((), message, "Save it as UTF-8.")]
@@ -81,7 +82,9 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
     reader = _Reader(document)
     document.data = reader.read(root, ())
     if not reader.problems and not isinstance(document.data, dict):
-        reader.problems.append(document.problem((), "must be a mapping of keys to values.", "Write `key: value`."))
+        reader.problems.append(
+            document.problem((), "must be a mapping of keys to values.", "Write `key: value`.")
+        )
     return document, reader.problems
 
 
@@ -90,12 +93,15 @@ def plain_scalar(text: str) -> Any:
     if _EXPONENT.fullmatch(text):
         # YAML 1.1 wants a dot in `1.0e-4`; everybody writes 1e-4.
         return float(text)
-    constructor = yaml.constructor.SafeConstructor()
-    tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False))
+    tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
     try:
-        return constructor.construct_object(yaml.ScalarNode(tag, text))  # type: ignore[no-untyped-call]
+        return _construct(yaml.ScalarNode(tag, text))
     except (ValueError, yaml.YAMLError):
         return text  # such as the date 2026-13-45
+
+
+def _construct(node: yaml.Node) -> Any:
+    return yaml.constructor.SafeConstructor().construct_object(node)
 
 
 class _Reader:
@@ -111,7 +117,9 @@ class _Reader:
         self.count += 1
         if self.count > MAX_NODES:
             if self.count == MAX_NODES + 1:
-                self._report(node, key, f"has more than {MAX_NODES:,} values.", "Use fewer aliases (`*name`).")
+                self._report(
+                    node, key, f"has more than {MAX_NODES:,} values.", "Use fewer aliases (`*name`)."
+                )
             return None
         if id(node) in self.open:
             self._report(node, key, "contains itself.", "Remove the alias (`*name`) that leads back here.")
@@ -119,21 +127,20 @@ class _Reader:
         self.document.lines.setdefault(key, node.start_mark.line + 1)
         self.open.add(id(node))
         try:
-            reader: Callable[[Any, KeyPath], Any] = {
-                "mapping": self._read_mapping,
-                "sequence": self._read_sequence,
-                "scalar": self._read_scalar,
-            }[str(node.id)]
-            return reader(node, key)
+            if isinstance(node, yaml.MappingNode):
+                return self._read_mapping(node, key)
+            if isinstance(node, yaml.SequenceNode):
+                return self._read_sequence(node, key)
+            return self._read_scalar(node, key)
         finally:
             self.open.discard(id(node))
 
-    def _read_scalar(self, node: yaml.ScalarNode, key: KeyPath) -> Any:
+    def _read_scalar(self, node: yaml.Node, key: KeyPath) -> Any:
         text = str(node.value)
         if node.tag == "tag:yaml.org,2002:str":
             return float(text) if node.style is None and _EXPONENT.fullmatch(text) else text
         try:
-            return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+            return _construct(node)
         except (ValueError, yaml.YAMLError):
             self._report(node, key, f"{text!r} is not a value of YAML.", "Put text in quotes; use no tags.")
             return None

@@ -11,7 +11,14 @@ from pydantic_core import PydanticCustomError
 from orchestai.contracts.base import Record
 
 ExpectationType = Literal[
-    "not_null", "unique", "accepted_values", "between", "matches", "row_count", "column_exists", "length_between"
+    "not_null",
+    "unique",
+    "accepted_values",
+    "between",
+    "matches",
+    "row_count",
+    "column_exists",
+    "length_between",
 ]
 Severity = Literal["error", "warn"]
 
@@ -111,7 +118,9 @@ class Expectation(Record):
             first = error.errors(include_url=False)[0]["msg"]
             # The whole error travels in the context, so that each argument gets its own line in the report.
             context = {"nested": error, "under": "kwargs", "model": ARGUMENTS[self.type]}
-            raise PydanticCustomError("arguments", "`kwargs` of " + self.type + ": " + first, context) from error
+            raise PydanticCustomError(
+                "arguments", "`kwargs` of " + self.type + ": " + first, context
+            ) from error
         return self
 
 

@@ -16,10 +16,11 @@ class PlannerConfig(Record):
 
     Attributes:
         encoder: Text encoder by name (`minilm` is packaged) or path of a transformers model.
-        checkpoint: Weights of the learned planner; null means the newest one under `paths.checkpoints`.
+        checkpoint: Weights of the learned planner; null means `phase1` under `paths.checkpoints`.
         confidence_threshold: Below this confidence the fallback plans instead.
         fallback: Who plans then: an LLM, or the keyword rules.
-        llm_worker: Worker that plans as LLM; null means the best one that may be used.
+        llm_worker: Worker that plans as LLM; null means the dearest endpoint of yours; without one,
+            the rules plan.
         max_repairs: How often an invalid plan of the LLM is sent back with its problem.
         gnn: Layer type of the graph generator.
         subtask_size: Width of a sub-task embedding.

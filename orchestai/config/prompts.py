@@ -16,8 +16,8 @@ TASK_VARIABLES = ("task", "request", "material", "outputs", "constraints")
 """Names that the template of a task type may use."""
 
 ROLE_VARIABLES = {
-    "planner": ("request", "catalog", "constraints", "max_subtasks"),
-    "repair": ("request", "catalog", "constraints", "max_subtasks", "answer", "problem"),
+    "planner": ("request", "inputs", "catalog", "constraints", "max_subtasks"),
+    "repair": ("request", "inputs", "catalog", "constraints", "max_subtasks", "proposal", "error"),
 }
 """Names that the templates beside the task types may use."""
 
@@ -58,7 +58,9 @@ class PromptTemplate(Record):
             names = meta.find_undeclared_variables(_checker().parse(source))
             _checker().compile(source)
         except TemplateSyntaxError as error:
-            raise ValueError(f"is not a Jinja template: line {error.lineno} of it: {error.message}.") from error
+            raise ValueError(
+                f"is not a Jinja template: line {error.lineno} of it: {error.message}."
+            ) from error
         except TemplateError as error:
             raise ValueError(f"is not a Jinja template: {error}.") from error
         for name in sorted(names - set(known)):

@@ -14,7 +14,11 @@ from pydantic import BaseModel
 from orchestai.config.expectations import ARGUMENTS, Expectation
 from orchestai.config.files import KINDS, PROFILES, Kind
 
-_TEMPLATE = {"type": "string", "pattern": r"\{\{|\{%", "description": "A value by env_var('NAME', 'default')."}
+_TEMPLATE = {
+    "type": "string",
+    "pattern": r"\{\{|\{%",
+    "description": "A value by env_var('NAME', 'default').",
+}
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {6,}.+)*)", re.MULTILINE)
 
 
@@ -77,7 +81,7 @@ def _walk(annotation: Any) -> Iterator[Any]:
 
 
 def _describe_properties(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Take descriptions from the `Attributes:` of the docstrings, the one place where fields are explained."""
+    """Take descriptions from `Attributes:` of the docstrings, the one place where fields are explained."""
     docs: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel) and base.__doc__:
@@ -118,7 +122,7 @@ def _or_template(field: dict[str, Any]) -> dict[str, Any]:
         field = {**field, "additionalProperties": _or_template(inner)}
     if field.get("type") == "string" and not {"enum", "const", "pattern"} & field.keys():
         return field
-    outside = {key: field[key] for key in ("description", "default") if key in field}
+    outside: dict[str, Any] = {key: field[key] for key in ("description", "default") if key in field}
     inside = {key: value for key, value in field.items() if key not in outside}
     alternatives = inside["anyOf"] if set(inside) == {"anyOf"} else [inside]
     return {"anyOf": [*alternatives, {"$ref": "#/$defs/Template"}], **outside}

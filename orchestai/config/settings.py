@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from dotenv import dotenv_values
 from pydantic import Field, PrivateAttr, ValidationError
@@ -76,7 +75,9 @@ class Settings(Record):
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            levels = ", ".join(level for level in logging.getLevelNamesMapping() if level in LogLevel.__args__)
+            levels = ", ".join(
+                level for level in logging.getLevelNamesMapping() if level in LogLevel.__args__
+            )
             raise ConfigError(
                 [
                     ConfigProblem(

@@ -38,11 +38,20 @@ def select_target(
     """Return the target to use; the others are checked too, but for variables that only they need."""
     data = document.data
     if profile not in data:
-        return None, [document.problem((), f"has no profile {profile!r}, which project.yml names.", suggest(profile, data))]
+        return None, [
+            document.problem(
+                (), f"has no profile {profile!r}, which project.yml names.", suggest(profile, data)
+            )
+        ]
     body = data[profile] if isinstance(data[profile], dict) else {}
     targets = body.get("targets") if isinstance(body.get("targets"), dict) else {}
     name = str(target or body.get("target", "dev"))
-    others = [(other, "targets", each) for other in data for each in _targets(data[other]) if (other, each) != (profile, name)]
+    others = [
+        (other, "targets", each)
+        for other in data
+        for each in _targets(data[other])
+        if (other, each) != (profile, name)
+    ]
     problems = render_document(document, settings, lenient=tuple(others))
     configs: dict[str, ProfileConfig | None] = {}
     for each in data:
@@ -72,7 +81,8 @@ def merge_target(base: ProjectFile, selection: Selection) -> tuple[Sections | No
         except ValidationError as error:
             problems.extend(
                 selection.document.problem(
-                    (*selection.key, name), f"together with project.yml: {item['msg'].removeprefix('Value error, ')}"
+                    (*selection.key, name),
+                    f"together with project.yml: {item['msg'].removeprefix('Value error, ')}",
                 )
                 for item in error.errors(include_url=False)
             )

@@ -13,7 +13,7 @@ from orchestai.contracts.catalog import (
 )
 from orchestai.contracts.example import PlanExample, PlanPrediction, PlanPredictor, Split
 from orchestai.contracts.graph import MAX_SUBTASKS, Subtask, WorkflowGraph
-from orchestai.contracts.instruction import Budget, Instruction
+from orchestai.contracts.instruction import Budget, Instruction, planning_text
 from orchestai.contracts.plan import Assignment, Plan
 from orchestai.contracts.protocols import Planner, Worker, WorkerRequest
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, SubtaskRecord, WorkerOutput
@@ -47,4 +47,5 @@ __all__ = [
     "WorkerRequest",
     "WorkflowGraph",
     "judge_answer",
+    "planning_text",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -56,6 +57,15 @@ class Instruction(Record):
     @classmethod
     def _check_text(cls, text: str) -> str:
         return clean_instruction_text(text)
+
+
+def planning_text(text: str, inputs: Mapping[str, str]) -> str:
+    """Return what a planner reads: the instruction and a mark such as `[image]` for each kind of input.
+
+    Training, measuring and planning all go through here, so that a planner sees the same form everywhere.
+    """
+    marks = " ".join(f"[{name}]" for name in sorted(inputs))
+    return f"{text}\n{marks}" if marks else text
 
 
 def clean_instruction_text(text: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestai.contracts import PlanExample, Split
+from orchestai.contracts import PlanExample
 from orchestai.errors import DataError
 from orchestai.importers.sink import OUTCOMES_FILE, OUTCOMES_SCHEMA, PLANS_FILE, PLANS_SCHEMA
+from orchestai.importers.splits import normalized
 
 
 def read_plans(folder: Path) -> list[PlanExample]:
@@ -34,17 +35,6 @@ def read_outcomes(folder: Path) -> pa.Table:
         DataError: The file is missing or is not what an import writes.
     """
     return _read(folder / OUTCOMES_FILE, OUTCOMES_SCHEMA.names)
-
-
-def normalized(instruction: str) -> str:
-    """Return `instruction` without what does not make it another one: case and spacing."""
-    return " ".join(instruction.casefold().split())
-
-
-def split_by_hash(key: str) -> Split:
-    """Return the split of `key`: 60 % train, 20 % validation, 20 % test, the same on every machine."""
-    place = int(hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest(), 16) % 100
-    return "train" if place < 60 else "validation" if place < 80 else "test"
 
 
 def _example(row: dict[str, Any], path: Path) -> PlanExample:

@@ -195,7 +195,7 @@ class ImportSink:
         if not self._plans.rows and not self._outcomes.rows:
             reasons = ", ".join(f"{reason} ({n})" for reason, n in self._reasons.most_common(5))
             raise DataError(
-                f"The {self._kind} import found no usable record. Rejected: {reasons or 'none; it is empty'}.",
+                f"The {self._kind} import found no usable record. Rejected: {reasons or 'none'}.",
                 remedy="Check that the folder holds the data set that the kind names.",
             )
         write_catalog(self._staging / CATALOG_FILE, catalog)

@@ -26,7 +26,6 @@ class Memory(NamedTuple):
     mask: Tensor  # (N, T)
     names: Tensor  # (K, D) embeddings of the types
     evidence: Evidence  # (N, K, ...)
-    transitions: Tensor  # (K + 1, K) log-prior of the next type; the last row is for the start
 
     def repeat(self, times: int) -> Memory:
         """Give every row to `times` hypotheses."""
@@ -47,8 +46,8 @@ class TaskDecomposer(nn.Module):
     """Sequential decomposition: LSTM (Hochreiter & Schmidhuber 1997) with attention over the tokens.
 
     The score of type k at a step is a sum: how well the step's state matches the type's embedding, what
-    the evidence says of k (its first or its repeated occurrence, whichever is due), how often k follows
-    the previous type, and a small network over order features. Softmax over k; the stop probability is
+    the evidence says of k (its first or its repeated occurrence, whichever is due), and a small network
+    over order features. Softmax over k; the stop probability is
     read from the sub-task's embedding after its type is known.
 
     Args:
@@ -82,8 +81,8 @@ class TaskDecomposer(nn.Module):
         self.lstm = nn.LSTM(3 * size, lstm_size, batch_first=True)
         self.ask = nn.Linear(lstm_size, size)
         self.match = nn.Linear(lstm_size + size, size)
-        self.order = nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 1))
-        self.gates = nn.Parameter(torch.tensor([1.0, 0.5]))  # of evidence and of transitions
+        self.order = nn.Sequential(nn.Linear(5, 16), nn.GELU(), nn.Linear(16, 1))
+        self.gate = nn.Parameter(torch.tensor(1.0))
         self.subtask = nn.Linear(lstm_size + 3 * size, subtask_size)
         self.subtask_norm = nn.LayerNorm(subtask_size)
         self.complexity = nn.Linear(subtask_size, 1)
@@ -92,9 +91,7 @@ class TaskDecomposer(nn.Module):
         self.parent = nn.Linear(subtask_size, size)
         self.dropout = nn.Dropout(dropout)
 
-    def remember(
-        self, encoded: EncodedInstructions, types: DescribedTypes, evidence: Evidence, transitions: Tensor
-    ) -> Memory:
+    def remember(self, encoded: EncodedInstructions, types: DescribedTypes, evidence: Evidence) -> Memory:
         """Prepare what all steps read."""
         tokens = self.dropout(encoded.states)
         scale = encoded.embeddings.shape[-1] ** 0.5
@@ -105,7 +102,6 @@ class TaskDecomposer(nn.Module):
             mask=encoded.mask,
             names=self.names(types),
             evidence=evidence,
-            transitions=transitions,
         )
 
     def advance(self, memory: Memory, previous: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
@@ -130,16 +126,14 @@ class TaskDecomposer(nn.Module):
         matched = self.match(torch.cat([hidden, attended], dim=-1)) @ memory.names.T
         matched = matched / memory.names.shape[-1] ** 0.5  # (N, S, K)
         due = due_presence(memory.evidence, emitted)
-        start_row = memory.transitions.shape[0] - 1
-        follows = memory.transitions[torch.where(previous == START, start_row, previous)]  # (N, S, K)
         here = memory.evidence.positions[:, None, :].expand_as(due)
         before = _pick(memory.evidence.positions[..., None], previous.clamp(min=0))  # (N, S, 1)
         before = torch.where((previous == START)[..., None], 0.0, before)
         features = torch.stack(
-            [due / 4, here, here - before, emitted.clamp(max=2.0), follows / 4, _rank(due, here)], dim=-1
+            [due / 4, here, here - before, emitted.clamp(max=2.0), _rank(due, here)], dim=-1
         )
         ordered = self.order(features).squeeze(-1)
-        return functional.log_softmax(matched + self.gates[0] * due + self.gates[1] * follows + ordered, dim=-1)
+        return functional.log_softmax(matched + self.gate * due + ordered, dim=-1)
 
     def embed(self, memory: Memory, hidden: Tensor, attended: Tensor, chosen: Tensor) -> Tensor:
         """Sub-task embeddings [N, S, subtask size] of the chosen types [N, S]."""

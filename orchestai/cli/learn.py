@@ -1,0 +1,91 @@
+"""`train` and `evaluate`: from data to a checkpoint, and what it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from orchestai.app.learning import evaluate_checkpoint, read_examples, train_phase1
+from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json
+from orchestai.cli.progress import progress_bar
+
+_train = typer.Typer(help="Train the planner.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(_train, name="train")
+    app.command()(evaluate)
+
+
+@_train.command()
+def phase1(
+    data: Path = typer.Option(None, "--data", help="Folder of an import or of training data."),
+    output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
+    epochs: int = typer.Option(None, "--epochs", min=1, help="Passes over the data, at most."),
+    seed: int = typer.Option(None, "--seed", min=0, help="Equal seeds give equal weights."),
+    fresh: bool = typer.Option(False, "--fresh", help="Start anew instead of resuming."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Phase 1: learn to plan from examples."""
+    project = open_project(project_dir, target)
+    source = data or project.paths.data / "training_data"
+    out_dir = output or project.paths.checkpoints / "phase1"
+    updates: dict[str, Any] = {"epochs": epochs, "seed": seed}
+    config = project.training.phase1.model_copy(
+        update={name: value for name, value in updates.items() if value is not None}
+    )
+    examples, tasks, workers = read_examples(project, source)
+    with progress_bar() as bar:
+        task = bar.add_task("Phase 1", total=config.epochs, note="")
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            note = f"loss {row['train_loss']:.3f} · validation {row['validation_loss']:.3f}"
+            bar.update(task, completed=row["epoch"], note=note)
+
+        result = train_phase1(
+            project,
+            examples,
+            tasks=tasks,
+            workers=workers,
+            out=out_dir,
+            config=config,
+            on_epoch=on_epoch,
+            resume=not fresh,
+        )
+    if as_json:
+        print_json({"checkpoint": result.checkpoint, "metrics": result.metrics, "seconds": result.seconds})
+        return
+    first, last = result.history[0], result.history[-1]
+    out.print(
+        f"Loss {first['train_loss']:.3f} → {last['train_loss']:.3f} in {len(result.history)} epochs, "
+        f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {result.checkpoint}"
+    )
+
+
+def evaluate(
+    data: Path = typer.Option(None, "--data", help="Folder of an import or of training data."),
+    checkpoint: Path = typer.Option(None, "--checkpoint", help="Checkpoint to evaluate."),
+    split: str = typer.Option("test", "--split", help="train, validation or test."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Compare the learned planner with rules, 1-NN plan copy and kernel ridge on one split."""
+    project = open_project(project_dir, target)
+    source = data or project.paths.data / "training_data"
+    results = evaluate_checkpoint(project, source, checkpoint, split)
+    if as_json:
+        print_json(results)
+        return
+    columns = ("node_f1", "link_f1", "edge_f1_non_chain", "exact", "dag_validity", "ms_per_plan_p50")
+    table = Table("planner", *columns, box=None)
+    for name, row in results["planners"].items():
+        table.add_row(name, *(f"{row[column]:.1f}" if row.get(column) is not None else "" for column in columns))
+    out.print(table)
+    out.print(f"{results['examples']} examples of the {split} split of {source}")

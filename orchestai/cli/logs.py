@@ -1,0 +1,210 @@
+"""`logs`: list, show, replay and compare executions."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.columns import Columns
+from rich.panel import Panel
+from rich.table import Table
+
+from orchestai.app.replay import instruction_of, plan_of
+from orchestai.app.runtime import open_runtime
+from orchestai.cli.console import (
+    JsonOption,
+    ProjectOption,
+    TargetOption,
+    dollars,
+    milliseconds,
+    open_project,
+    out,
+    print_json,
+)
+from orchestai.cli.tree import PlanTree
+from orchestai.config import Project
+from orchestai.contracts import ExecutionEvent
+from orchestai.errors import InputError
+from orchestai.logs import ExecutionLogRecord, find_execution, read_executions
+
+_app = typer.Typer(help="Look at what was executed.", no_args_is_help=True)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(_app, name="logs")
+
+
+@_app.command("list")
+def list_executions(
+    failed: bool = typer.Option(False, "--failed", help="Only those whose answer was not accepted."),
+    since: str = typer.Option(None, "--since", help="30m, 12h, 7d, or an ISO date."),
+    limit: int = typer.Option(20, "--limit", "-n", min=1, help="The most to show."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """List executions, the newest first."""
+    project = open_project(project_dir, target)
+    records = read_executions(
+        project.paths.execution_logs,
+        failed=failed,
+        since=parse_since(since) if since else None,
+        limit=limit,
+    )
+    if as_json:
+        print_json([json.loads(record.model_dump_json()) for record in records])
+        return
+    if not records:
+        out.print("No executions." if not failed else "No failed executions.")
+        return
+    table = Table("when (UTC)", "execution", "", "planner", "tasks", "cost", "latency", "instruction", box=None)
+    for record in records:
+        text = " ".join(record.instruction.split())
+        table.add_row(
+            record.timestamp.strftime("%m-%d %H:%M:%S"),
+            record.execution_id[:28],
+            _state(record),
+            record.planner_outputs.planner or "",
+            str(len(record.planner_outputs.task_types)),
+            dollars(record.cost),
+            milliseconds(record.latency_ms),
+            text[:60] + ("…" if len(text) > 60 else ""),
+        )
+    out.print(table)
+
+
+@_app.command()
+def show(
+    execution_id: str = typer.Argument(..., help="Id, or the beginning of it."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Show one execution: plan, workers, outputs, checks."""
+    project = open_project(project_dir, target)
+    record = _find(project, execution_id)
+    if as_json:
+        print_json(json.loads(record.model_dump_json()))
+        return
+    out.print(record.instruction, markup=False)
+    out.print()
+    out.print(_tree(project, record))
+    outputs: dict[str, Any] = record.execution_result.get("outputs") or {}
+    if "-1" in outputs:
+        out.print(Panel(str(outputs["-1"]), title="answer", title_align="left", border_style="dim"))
+    for check in record.checks:
+        mark = "[green]held[/]" if check.held else "[red]failed[/]"
+        out.print(f"check {mark}:", check.check.model_dump_json(exclude_defaults=True))
+    out.print(
+        f"{_state(record)} {dollars(record.cost)} · {milliseconds(record.latency_ms)} · "
+        f"{record.timestamp.isoformat(timespec='seconds')} · {record.execution_id}"
+    )
+
+
+@_app.command()
+def replay(
+    execution_id: str = typer.Argument(..., help="Id, or the beginning of it."),
+    new_plan: bool = typer.Option(False, "--new-plan", help="Plan anew instead of running the logged plan."),
+    mock: bool = typer.Option(False, "--mock", help="Let the simulator play every worker."),
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Run a logged instruction again and put both answers side by side."""
+    project = open_project(project_dir, target)
+    record = _find(project, execution_id)
+    instruction = instruction_of(record)
+    with open_runtime(project, mock=mock) as runtime:
+        plan = None if new_plan else plan_of(record)
+        execution = runtime.execute(instruction, plan)
+        out.print(PlanTree(execution.plan, runtime.workforce.catalog))
+    before = str((record.execution_result.get("outputs") or {}).get("-1", ""))
+    out.print(
+        Columns(
+            [
+                Panel(before, title=f"then {_state(record)}", width=max(out.width // 2 - 1, 30)),
+                Panel(execution.result.answer, title="now", width=max(out.width // 2 - 1, 30)),
+            ]
+        )
+    )
+    out.print(f"now {dollars(execution.result.total_cost)} · execution {execution.result.execution_id}")
+    if not execution.result.completed:
+        raise typer.Exit(1)
+
+
+@_app.command()
+def compare(
+    first: str = typer.Argument(..., help="Id, or the beginning of it."),
+    second: str = typer.Argument(..., help="Id, or the beginning of it."),
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Put two plans side by side."""
+    project = open_project(project_dir, target)
+    records = [_find(project, first), _find(project, second)]
+    width = max(out.width // 2 - 1, 40)
+    out.print(Columns([Panel(_tree(project, r), title=r.execution_id[:32], width=width) for r in records]))
+    table = Table("", *(record.execution_id[:32] for record in records), box=None)
+    table.add_row("instruction", *(" ".join(r.instruction.split())[:60] for r in records))
+    table.add_row("accepted", *("yes" if r.success else "no" for r in records))
+    table.add_row("cost", *(dollars(r.cost) for r in records))
+    table.add_row("latency", *(milliseconds(r.latency_ms) for r in records))
+    table.add_row("tasks", *(", ".join(r.planner_outputs.task_type_names) for r in records))
+    out.print(table)
+
+
+def parse_since(text: str, now: datetime | None = None) -> datetime:
+    """Read `30m`, `12h`, `7d` (that long ago) or an ISO date.
+
+    Raises:
+        InputError: It is neither.
+    """
+    now = now or datetime.now(UTC)
+    if text[-1:] in _UNITS and text[:-1].isdigit():
+        return now - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"`--since` must be like 30m, 12h, 7d or 2026-11-21, got {text!r}."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _find(project: Project, execution_id: str) -> ExecutionLogRecord:
+    record = find_execution(project.paths.execution_logs, execution_id)
+    if record is None:
+        raise InputError(
+            f"No execution {execution_id!r} in {project.paths.execution_logs}.",
+            remedy="`orchestai logs list` shows the ids.",
+        )
+    return record
+
+
+def _state(record: ExecutionLogRecord) -> str:
+    state = "[green]accepted[/]" if record.success else "[red]not accepted[/]"
+    if not record.completed:
+        state = "[red]failed[/]"
+    return f"{state} [magenta]simulated[/]" if record.simulated else state
+
+
+def _tree(project: Project, record: ExecutionLogRecord) -> PlanTree:
+    tree = PlanTree(plan_of(record), project.workers)
+    for subtask in record.subtasks:
+        tree.update(
+            ExecutionEvent(
+                execution_id=record.execution_id,
+                index=subtask.index,
+                status=subtask.status,
+                worker=subtask.worker,
+                attempt=subtask.attempts,
+                cost_usd=subtask.cost_usd,
+                latency_ms=subtask.latency_ms,
+                error=subtask.error,
+            )
+        )
+    return tree

@@ -1,0 +1,20 @@
+"""Progress bars, all alike."""
+
+from __future__ import annotations
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from orchestai.cli.console import err
+
+
+def progress_bar() -> Progress:
+    """Return a progress display on standard error; silent where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+        disable=not err.is_terminal,
+    )

@@ -1,0 +1,198 @@
+"""From distributions to one plan: beam search over sequences, then the plan of highest expected agreement."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from orchestai.contracts.base import Record
+from orchestai.planner.agreement import PlanShape, agreement
+from orchestai.planner.decomposer import START, LSTMState, Memory, TaskDecomposer
+
+
+class DecodingConfig(Record):
+    """How to decode; all but the widths is tuned on validation data.
+
+    Attributes:
+        beam: Hypotheses kept a step.
+        candidates: Sequences whose graphs are built and compared.
+        presence_weight: Weight of the evidence over the whole set of types beside the LSTM's sequence.
+        transition_weight: Weight of the prior of type pairs that follow each other.
+        temperature: Above 1 the candidates count more equally in the expectation.
+        edge_threshold: Probability above which a pair becomes an edge.
+    """
+
+    beam: int = 8
+    candidates: int = 8
+    presence_weight: float = 0.0
+    transition_weight: float = 0.0
+    temperature: float = 1.0
+    edge_threshold: float = 0.5
+
+
+class Candidate(NamedTuple):
+    """A finished sequence."""
+
+    types: tuple[int, ...]
+    sequence: float  # log-probability by the LSTM, stops included
+    presence: float  # log-odds of exactly this multiset by the evidence, up to a constant
+    transition: float  # log-prior of the pairs in sequence
+
+    def score(self, config: DecodingConfig) -> float:
+        """Combined log-score."""
+        return (
+            self.sequence
+            + config.presence_weight * self.presence
+            + config.transition_weight * self.transition
+        )
+
+
+class DecodedPlan(NamedTuple):
+    """The chosen plan and what is known of it."""
+
+    shape: PlanShape
+    candidate: int
+    probability: float  # of sequence and edges, uncalibrated
+
+
+def beam_search(
+    decomposer: TaskDecomposer, memory: Memory, transitions: Tensor, config: DecodingConfig
+) -> list[list[Candidate]]:
+    """Return the best finished sequences of each instruction, best first.
+
+    Args:
+        decomposer: The network; in evaluation mode.
+        memory: One row an instruction.
+        transitions: [K + 1, K] log-prior of the next type; the last row is for the start.
+        config: Widths and weights.
+    """
+    batch, kinds = memory.evidence.presence.shape[:2]
+    width = config.beam
+    rows = memory.repeat(width)
+    device = memory.pooled.device
+    scores = torch.full((batch, width), -math.inf, device=device)
+    scores[:, 0] = 0.0
+    emitted = torch.zeros(batch * width, 1, kinds, device=device)
+    previous = torch.full((batch * width, 1), START, device=device)
+    sequences = torch.zeros(batch, width, 0, dtype=torch.long, device=device)
+    finished: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in range(batch)]
+    offset = (torch.arange(batch, device=device) * width)[:, None]
+    state: LSTMState | None = None
+    guide = config.transition_weight * transitions
+    bonus = torch.zeros(batch, width, device=device)  # transitions so far: guide the search, not the LSTM's score
+    for _ in range(decomposer.max_subtasks):
+        hidden, state = decomposer.advance(rows, previous, state)
+        attended = decomposer.attend(rows, hidden)
+        log_probs = decomposer.score(rows, hidden, attended, previous, emitted)[:, 0].view(batch, width, kinds)
+        steps = guide[torch.where(previous == START, kinds, previous)[:, 0]].view(batch, width, kinds)
+        total = scores[..., None] + log_probs  # (B, W, K)
+        guided = total + bonus[..., None] + steps
+        _, flat = guided.flatten(1).topk(min(width, width * kinds), dim=-1)
+        if flat.shape[1] < width:
+            flat = functional.pad(flat, (0, width - flat.shape[1]), value=int(flat[0, -1]))
+        chosen, source = flat % kinds, flat // kinds  # (B, W)
+        scores = total.flatten(1).gather(1, flat)
+        bonus = (bonus[..., None] + steps).flatten(1).gather(1, flat)
+        pick = (source + offset).flatten()
+        previous = chosen.reshape(-1, 1)
+        emitted = emitted[pick] + functional.one_hot(previous, kinds)
+        state = (state[0][:, pick].contiguous(), state[1][:, pick].contiguous())
+        subtasks = decomposer.embed(rows, hidden[pick], attended[pick], previous)
+        stops = decomposer.stop_logits(rows, subtasks, emitted)[:, 0].view(batch, width)
+        sequences = torch.cat([sequences.gather(1, source[..., None].expand_as(sequences)), chosen[..., None]], -1)
+        ended = (scores + functional.logsigmoid(stops)).tolist()
+        scores = scores + functional.logsigmoid(-stops)
+        for index, (row, texts) in enumerate(zip(ended, sequences.tolist(), strict=True)):
+            finished[index].extend((s, tuple(t)) for s, t in zip(row, texts, strict=True) if s > -math.inf)
+        if _settled(finished, (scores + bonus.clamp(min=0)).amax(dim=1).tolist(), config.candidates):
+            break
+    presence = memory.evidence.presence.tolist()
+    prior = transitions.tolist()
+    ranked = []
+    for index, found in enumerate(finished):
+        unique: dict[tuple[int, ...], float] = {}
+        for score, types in found:
+            unique[types] = max(score, unique.get(types, -math.inf))
+        candidates = [
+            Candidate(types, score, _presence(types, presence[index]), _transition(types, prior))
+            for types, score in unique.items()
+        ]
+        candidates.sort(key=lambda candidate: -candidate.score(config))
+        ranked.append(candidates[: config.candidates])
+    return ranked
+
+
+def choose(
+    candidates: list[Candidate], edge_probs: list[list[list[float]]], config: DecodingConfig
+) -> DecodedPlan:
+    """Return the candidate of highest expected agreement with the others (minimum Bayes risk).
+
+    Bickel & Doksum's decision rule as in Kumar & Byrne 2004 eq. 2, over the candidates weighted by
+    their combined scores; with node F1 among the terms this is expected-F1 decoding of set and length.
+
+    Args:
+        candidates: Finished sequences, at least one.
+        edge_probs: For each of them [S][S], [parent][child].
+        config: Weights.
+    """
+    scores = [candidate.score(config) / config.temperature for candidate in candidates]
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    total = sum(weights)
+    weights = [weight / total for weight in weights]
+    plans = [
+        PlanShape(candidate.types, _parents(probs, len(candidate.types), config.edge_threshold))
+        for candidate, probs in zip(candidates, edge_probs, strict=True)
+    ]
+    voters = [index for index, weight in enumerate(weights) if weight > 0.01]
+    expected = [
+        sum(weights[voter] * agreement(plan, plans[voter]) for voter in voters) if weights[i] > 0.001 else -1.0
+        for i, plan in enumerate(plans)
+    ]
+    best = max(range(len(plans)), key=lambda index: (expected[index], weights[index]))
+    edges = _edges_probability(edge_probs[best], plans[best])
+    return DecodedPlan(shape=plans[best], candidate=best, probability=weights[best] * edges)
+
+
+def _settled(finished: list[list[tuple[float, tuple[int, ...]]]], open_best: list[float], wanted: int) -> bool:
+    """Whether nothing still open can enter the candidates: scores only fall."""
+    for found, best in zip(finished, open_best, strict=True):
+        if len(found) < wanted:
+            return False
+        found.sort(reverse=True)
+        if best > found[wanted - 1][0] or best > found[0][0] - 2.0:
+            return False
+    return True
+
+
+def _presence(types: tuple[int, ...], presence: list[list[float]]) -> float:
+    total = 0.0
+    for kind in set(types):
+        first, again = presence[kind]
+        total += first - _softplus(again)
+        total += again * min(types.count(kind) - 1, 1)
+    return total
+
+
+def _transition(types: tuple[int, ...], prior: list[list[float]]) -> float:
+    return sum(prior[previous][kind] for previous, kind in zip((-1, *types), types, strict=False))
+
+
+def _parents(probs: list[list[float]], size: int, threshold: float) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(p for p in range(child) if probs[p][child] > threshold) for child in range(size))
+
+
+def _edges_probability(probs: list[list[float]], plan: PlanShape) -> float:
+    product = 1.0
+    for child, parents in enumerate(plan.parents):
+        for parent in range(child):
+            product *= probs[parent][child] if parent in parents else 1.0 - probs[parent][child]
+    return product
+
+
+def _softplus(value: float) -> float:
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))

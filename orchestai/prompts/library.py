@@ -1,0 +1,166 @@
+"""Finds the template of a task type and renders it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jinja2 import Template, TemplateError
+from pydantic import Field
+
+from orchestai.config import PromptTemplate
+from orchestai.config.prompts import DEFAULT
+from orchestai.config.templating import sandboxed_environment
+from orchestai.contracts import MAX_SUBTASKS, Instruction, Subtask, TaskCatalog
+from orchestai.contracts.base import Record
+from orchestai.errors import ConfigError, ConfigProblem
+from orchestai.prompts.blocks import block, cut, share
+
+MEDIA = ("image", "audio")
+"""Inputs that travel beside the prompt, not in it."""
+
+
+class RenderedPrompt(Record):
+    """What goes to a worker.
+
+    Attributes:
+        system: System prompt.
+        prompt: User prompt.
+        version: Template that made them, as in `summarization@1`.
+    """
+
+    system: str = ""
+    prompt: str = Field(min_length=1)
+    version: str
+
+
+class PromptLibrary:
+    """The active templates of a project.
+
+    Text of users and workers only ever enters as a value, never as a template: Jinja in it stays as it is.
+
+    Args:
+        templates: All templates; inactive versions are left aside.
+        max_dependency_chars: Characters that the outputs of all dependencies may take together. What is
+            longer is cut, with a mark.
+    """
+
+    def __init__(self, templates: Sequence[PromptTemplate], *, max_dependency_chars: int = 6000) -> None:
+        self._templates = {template.task_type: template for template in templates if template.active}
+        self._max_dependency_chars = max_dependency_chars
+        self._environment = sandboxed_environment()
+        self._environment.filters["block"] = block
+        self._compiled: dict[str, Template] = {}
+
+    def find(self, task_type: str) -> PromptTemplate:
+        """Return the active template of `task_type`, or the default one.
+
+        Raises:
+            ConfigError: There is neither.
+        """
+        template = self._templates.get(task_type) or self._templates.get(DEFAULT)
+        if template is None:
+            raise _problem(
+                task_type,
+                f"there is no active prompt for {task_type!r}, and no default one.",
+                "Add one with `task_type: default` to dbt_like_configs/prompts/.",
+            )
+        return template
+
+    def render(
+        self,
+        task_type: str,
+        *,
+        instruction: Instruction,
+        subtask: Subtask,
+        dependencies: Mapping[int, str] | None = None,
+    ) -> RenderedPrompt:
+        """Return the prompt of one sub-task.
+
+        Args:
+            task_type: Kind of the sub-task.
+            instruction: What the user asked for.
+            subtask: What is to be done now.
+            dependencies: Outputs of the sub-tasks that this one waits for, by node.
+
+        Raises:
+            ConfigError: The template cannot be rendered.
+        """
+        outputs = list((dependencies or {}).values())
+        limits = share([len(output) for output in outputs], self._max_dependency_chars)
+        return self._render(
+            self.find(task_type),
+            task=subtask.description.strip() or instruction.text,
+            request=instruction.text,
+            material=[text for name, text in instruction.inputs.items() if name not in MEDIA],
+            outputs=[cut(output, limit) for output, limit in zip(outputs, limits, strict=True)],
+            constraints=instruction.constraints,
+        )
+
+    def render_planner(
+        self, instruction: Instruction, tasks: TaskCatalog, *, max_subtasks: int = MAX_SUBTASKS
+    ) -> RenderedPrompt:
+        """Return the prompt that asks a language model for a plan over `tasks`.
+
+        Raises:
+            ConfigError: The template cannot be rendered.
+        """
+        return self._render(self.find("planner"), **_planning(instruction, tasks, max_subtasks))
+
+    def render_repair(
+        self,
+        instruction: Instruction,
+        tasks: TaskCatalog,
+        *,
+        proposal: str,
+        error: str,
+        max_subtasks: int = MAX_SUBTASKS,
+    ) -> RenderedPrompt:
+        """Return the prompt that sends an invalid plan back.
+
+        Args:
+            instruction: What the user asked for.
+            tasks: The task types that a plan may use.
+            proposal: The invalid answer.
+            error: What is wrong with it.
+            max_subtasks: The most sub-tasks that a plan may have.
+
+        Raises:
+            ConfigError: The template cannot be rendered.
+        """
+        return self._render(
+            self.find("repair"),
+            **_planning(instruction, tasks, max_subtasks),
+            proposal=cut(proposal, self._max_dependency_chars),
+            error=error,
+        )
+
+    def _render(self, template: PromptTemplate, **values: object) -> RenderedPrompt:
+        try:
+            system = self._compile(template.system).render(values).strip()
+            prompt = self._compile(template.template).render(values).strip()
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise _problem(
+                template.label,
+                f"cannot be rendered: {error}.",
+                "Correct the template in dbt_like_configs/prompts/.",
+            ) from error
+        return RenderedPrompt(system=system, prompt=prompt, version=template.label)
+
+    def _compile(self, source: str) -> Template:
+        if source not in self._compiled:
+            self._compiled[source] = self._environment.from_string(source)
+        return self._compiled[source]
+
+
+def _planning(instruction: Instruction, tasks: TaskCatalog, max_subtasks: int) -> dict[str, object]:
+    return {
+        "request": instruction.text,
+        "inputs": list(instruction.inputs),
+        "catalog": [{"name": task.name, "description": task.description} for task in tasks.types],
+        "constraints": instruction.constraints,
+        "max_subtasks": max_subtasks,
+    }
+
+
+def _problem(key: str, message: str, remedy: str) -> ConfigError:
+    return ConfigError([ConfigProblem(file="prompts", line=None, key=key, message=message, remedy=remedy)])
