@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UI ?= 1
+PORT ?= 3000
 PYTEST_ARGS ?=
 PACKAGES := orchestai orchestai_assets jobs sensors resources bench
 
@@ -28,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 run: $(STAMP) ## Run the whole loop on the packaged model, then leave the Dagster UI on 127.0.0.1:3000 (UI=0: stop after the summary)
-	@$(BIN)/python -m orchestai_assets.first_run $(if $(filter 0,$(UI)),--no-ui)
+	@$(BIN)/python -m orchestai_assets.first_run --port $(PORT) $(if $(filter 0,$(UI)),--no-ui)
 
 test: lint types imports deps ## Check style, types, import rules and dependencies, then run every test not marked slow
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

@@ -122,9 +122,7 @@ def _is_chat_only(project: Project, record: StarterRecord) -> bool:
     return len(types) <= _LIVE_MAX_SUBTASKS and all(kind.modality is Modality.CHAT for kind in types)
 
 
-def _item(
-    project: Project, record: StarterRecord, corpus: Path, kind: str, number: int
-) -> CollectionItem:
+def _item(project: Project, record: StarterRecord, corpus: Path, kind: str, number: int) -> CollectionItem:
     instruction = record.to_instruction(corpus.parent)
     execution_id = f"{kind}-{record.id}-{number}"
     if kind == LIVE:
@@ -147,8 +145,6 @@ def _item(
     return CollectionItem(
         instruction=instruction,
         plan=Plan(graph=record.graph, assignments=assignments, planner="corpus", confidence=1.0),
-        source=ExecutionSource(
-            kind=kind, example_id=record.id, template=record.template, split=record.split
-        ),
+        source=ExecutionSource(kind=kind, example_id=record.id, template=record.template, split=record.split),
         execution_id=execution_id,
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from orchestai.contracts import Assignment, Instruction, Plan, Subtask, WorkflowGraph
+from orchestai.contracts.plan import PlannerName
 from orchestai.errors import DataError
 from orchestai.logs import ExecutionLogRecord
 
@@ -44,7 +47,7 @@ def plan_of(record: ExecutionLogRecord) -> Plan:
         assignments=tuple(
             Assignment(worker=subtask.worker, propensity=subtask.propensity) for subtask in record.subtasks
         ),
-        planner="given",
+        planner=outputs.planner if outputs.planner in get_args(PlannerName) else "given",
         confidence=outputs.confidence,
         model_version=outputs.model_version,
         fallback_reason=outputs.fallback_reason,

@@ -62,18 +62,18 @@ def list_executions(
     if not records:
         out.print("No executions." if not failed else "No failed executions.")
         return
-    table = Table("when (UTC)", "execution", "", "planner", "tasks", "cost", "latency", "instruction", box=None)
+    table = Table("when (UTC)", "execution", "", "planner", "#", "cost", "time", box=None, expand=True)
+    table.add_column("instruction", no_wrap=True, overflow="ellipsis", ratio=1)
     for record in records:
-        text = " ".join(record.instruction.split())
         table.add_row(
-            record.timestamp.strftime("%m-%d %H:%M:%S"),
-            record.execution_id[:28],
+            record.timestamp.strftime("%m-%d %H:%M"),
+            record.execution_id if len(record.execution_id) < 12 else record.execution_id[:12],
             _state(record),
             record.planner_outputs.planner or "",
             str(len(record.planner_outputs.task_types)),
             dollars(record.cost),
             milliseconds(record.latency_ms),
-            text[:60] + ("…" if len(text) > 60 else ""),
+            " ".join(record.instruction.split()),
         )
     out.print(table)
 
@@ -146,7 +146,7 @@ def compare(
     """Put two plans side by side."""
     project = open_project(project_dir, target)
     records = [_find(project, first), _find(project, second)]
-    width = max(out.width // 2 - 1, 40)
+    width = out.width // 2 - 1
     out.print(Columns([Panel(_tree(project, r), title=r.execution_id[:32], width=width) for r in records]))
     table = Table("", *(record.execution_id[:32] for record in records), box=None)
     table.add_row("instruction", *(" ".join(r.instruction.split())[:60] for r in records))
@@ -169,9 +169,7 @@ def parse_since(text: str, now: datetime | None = None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(
-            f"`--since` must be like 30m, 12h, 7d or 2026-11-21, got {text!r}."
-        ) from None
+        raise InputError(f"`--since` must be like 30m, 12h, 7d or 2026-11-21, got {text!r}.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -186,10 +184,10 @@ def _find(project: Project, execution_id: str) -> ExecutionLogRecord:
 
 
 def _state(record: ExecutionLogRecord) -> str:
-    state = "[green]accepted[/]" if record.success else "[red]not accepted[/]"
+    state = "[green]accepted[/]" if record.success else "[red]refused[/]"
     if not record.completed:
         state = "[red]failed[/]"
-    return f"{state} [magenta]simulated[/]" if record.simulated else state
+    return f"{state} [magenta]sim[/]" if record.simulated else state
 
 
 def _tree(project: Project, record: ExecutionLogRecord) -> PlanTree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,13 @@ def run(
 def plan(
     instruction: str = typer.Argument(None, help="What is to be planned."),
     file: Path = typer.Option(None, "--file", help="JSONL with id and instruction a line."),
-    catalog: Path = typer.Option(None, "--catalog", help="catalog.yml of an import; the project's own if not given."),
+    catalog: Path = typer.Option(
+        None, "--catalog", help="catalog.yml of an import; the project's own if not given."
+    ),
     checkpoint: Path = typer.Option(None, "--checkpoint", help="Weights to plan with."),
-    output: Path = typer.Option(None, "--out", help="JSONL with id, nodes, links, confidence, planner, latency_ms."),
+    output: Path = typer.Option(
+        None, "--out", help="JSONL with id, nodes, links, confidence, planner, latency_ms."
+    ),
     as_json: bool = JsonOption,
     project_dir: Path = ProjectOption,
     target: str = TargetOption,
@@ -115,7 +120,7 @@ def plan(
             raise typer.Exit(2)
         return
     if instruction is None:
-        raise InputError("Nothing to plan.", remedy='Give an instruction, or a file with --file.')
+        raise InputError("Nothing to plan.", remedy="Give an instruction, or a file with --file.")
     if catalog is not None or checkpoint is not None or output is not None:
         raise InputError("--catalog, --checkpoint and --out need --file.", remedy="Give --file X.jsonl.")
     with open_runtime(project, log=False) as runtime:
@@ -137,7 +142,7 @@ def build_instruction(
         InputError: A file is missing, or a value is not allowed.
     """
     if text == "-":
-        text = typer.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     if priority not in ("low", "normal", "high"):
         raise InputError(f"`--priority` must be low, normal or high, got {priority!r}.")
     return Instruction.model_validate(

@@ -29,7 +29,7 @@ def up(
     from orchestai.endpoint import LocalEndpoint
 
     if stop:
-        endpoint = LocalEndpoint(project.endpoint, project.paths.state)
+        endpoint = LocalEndpoint(project.endpoint, project.home)
         out.print("Stopped." if endpoint.stop() else "Nothing was running.")
         return
     if project.settings.openai_base_url:
@@ -37,7 +37,7 @@ def up(
             f"OPENAI_BASE_URL is set: workers use {project.settings.openai_base_url}; "
             "the packaged model is started beside it."
         )
-    endpoint = ensure_running(project.endpoint, project.paths.state, owned=not detach)
+    endpoint = ensure_running(project.endpoint, project.home, owned=not detach)
     out.print(f"[green]✓[/] SmolLM2-135M-Instruct answers at [bold]{endpoint.base_url}[/]", highlight=False)
     out.print(
         f"  curl {endpoint.base_url}/chat/completions -H 'content-type: application/json' "

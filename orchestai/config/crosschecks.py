@@ -29,7 +29,7 @@ def check_references(documents: Documents, selection: Selection | None) -> list[
     problems.extend(_check_filled(documents))
     problems.extend(_check_prompts(documents))
     problems.extend(_check_quality(documents))
-    problems.extend(_check_llm_worker(documents, selection))
+    problems.extend(_check_worker_names(documents, selection))
     problems.extend(_check_pools(documents, selection))
     return problems
 
@@ -123,13 +123,18 @@ def _sections(
             yield selection.document, (*selection.key, section), value
 
 
-def _check_llm_worker(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:
+def _check_worker_names(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:
     known = _names(documents, WORKERS.name)
+    named: list[tuple[Document, KeyPath, Any]] = []
     for document, key, section in _sections(documents, selection, "planner"):
-        worker = section.get("llm_worker")
+        named.append((document, (*key, "llm_worker"), section.get("llm_worker")))
+    for document, key, section in _sections(documents, selection, "dagster"):
+        workers = section.get("gpu_workers")
+        for index, worker in enumerate(workers if isinstance(workers, list) else []):
+            named.append((document, (*key, "gpu_workers", index), worker))
+    for document, key, worker in named:
         if isinstance(worker, str) and worker not in known:
-            message = f"there is no worker {worker!r}."
-            yield document.problem((*key, "llm_worker"), message, suggest(worker, known))
+            yield document.problem(key, f"there is no worker {worker!r}.", suggest(worker, known))
 
 
 def _check_pools(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:

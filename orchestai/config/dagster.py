@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestai.contracts.base import Record
 
@@ -22,6 +24,20 @@ Quantity = Annotated[
 """An amount as Kubernetes writes it: `500m`, `2`, `4Gi`."""
 
 StepKind = Literal["cpu", "gpu"]
+
+_CRON_FIELD = r"[0-9*/,\-A-Za-z]+"
+
+
+def _check_cron(cron: str) -> str:
+    """Look at the form only; Dagster, which the library does not import, looks at the values."""
+    if not re.fullmatch(rf"{_CRON_FIELD}( {_CRON_FIELD}){{4}}", cron):
+        raise ValueError(
+            f"must be a cron line of five fields, got {cron!r}. Example: '0 2 * * *', every day at 02:00."
+        )
+    return cron
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
 
 
 class StepConfig(Record):
@@ -65,12 +81,20 @@ def _default_steps() -> dict[StepKind, StepConfig]:
 
 
 class DagsterConfig(Record):
-    """Pools and steps.
+    """How Dagster runs the assets and the live workflows.
 
     Attributes:
+        start_date: First day of the partitions of the execution logs; older log files are not ingested.
+        executor: Where steps run: in the process of the run, or each in a process or in a pod of its own.
+        nightly_retraining: When to train anew, as a cron line in UTC.
+        gpu_workers: Workers that compute on the GPU of the step: their sub-tasks run in GPU steps.
         pools: Steps that may run at a time, by pool.
         steps: Resources of a CPU step and of a GPU step.
     """
 
+    start_date: date = date(2026, 1, 1)
+    executor: Literal["in_process", "multiprocess", "k8s"] = "in_process"
+    nightly_retraining: Cron = "0 2 * * *"
+    gpu_workers: tuple[str, ...] = ()
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: {"cpu": 4, "gpu": 1})
     steps: dict[StepKind, StepConfig] = Field(default_factory=_default_steps)

@@ -137,8 +137,9 @@ class _Reader:
 
     def _read_scalar(self, node: yaml.Node, key: KeyPath) -> Any:
         text = str(node.value)
+        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
         if node.tag == "tag:yaml.org,2002:str":
-            return float(text) if node.style is None and _EXPONENT.fullmatch(text) else text
+            return float(text) if is_plain and _EXPONENT.fullmatch(text) else text
         try:
             return _construct(node)
         except (ValueError, yaml.YAMLError):

@@ -110,7 +110,7 @@ class _Loading:
                     self.documents[kind.name].append(document)
                     # Of profiles.yml, only the target in use must have its variables: see _select_target.
                     if kind.rendered and kind is not PROFILES:
-                        self.problems.extend(render_document(document, self.settings))
+                        self.problems.extend(render_document(document, self.settings).values())
 
     def _select_target(self, base: ProjectFile | None, target: str | None) -> Selection | None:
         if base is None or not self.documents[PROFILES.name]:

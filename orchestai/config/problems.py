@@ -162,7 +162,8 @@ def _key(location: Sequence[str | int], data: Any) -> KeyPath:
 
 def _get(data: Any, key: KeyPath) -> Any:
     for part in key:
-        data = data[part] if isinstance(data, list) or (isinstance(data, dict) and part in data) else None
+        known = isinstance(part, int) if isinstance(data, list) else isinstance(data, dict) and part in data
+        data = data[part] if known else None
     return data
 
 

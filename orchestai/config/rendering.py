@@ -21,29 +21,21 @@ class _MissingVariableError(Exception):
         self.name = name
 
 
-def render_document(
-    document: Document, settings: Settings, *, lenient: tuple[KeyPath, ...] = ()
-) -> list[ConfigProblem]:
-    """Replace every Jinja value of `document` by what it says.
-
-    Args:
-        document: Changed in place.
-        settings: Where variables come from.
-        lenient: Keys below which a missing variable is no problem, because nothing uses them now.
+def render_document(document: Document, settings: Settings) -> dict[KeyPath, ConfigProblem]:
+    """Replace every Jinja value of `document`, in place, by what it says.
 
     Returns:
-        What is wrong with the Jinja values.
+        What is wrong with the Jinja values, by key.
     """
-    renderer = _Renderer(document, settings, lenient)
+    renderer = _Renderer(document, settings)
     document.data = renderer.render(document.data, ())
     return renderer.problems
 
 
 class _Renderer:
-    def __init__(self, document: Document, settings: Settings, lenient: tuple[KeyPath, ...]) -> None:
+    def __init__(self, document: Document, settings: Settings) -> None:
         self.document = document
-        self.lenient = lenient
-        self.problems: list[ConfigProblem] = []
+        self.problems: dict[KeyPath, ConfigProblem] = {}
         self.environment = _environment(settings)
 
     def render(self, value: Any, key: KeyPath) -> Any:
@@ -59,27 +51,20 @@ class _Renderer:
         try:
             text = self.environment.from_string(template).render().strip()
         except _MissingVariableError as missing:
-            self.document.unresolved.add(key)
-            if not any(key[: len(prefix)] == prefix for prefix in self.lenient):
-                self._report(
-                    key,
-                    f"the environment variable {missing.name} is not set.",
-                    f"Set it, put it into .env, or give a default: env_var('{missing.name}', '...').",
-                )
-            return None
-        except TemplateError as error:
-            self.document.unresolved.add(key)
-            self._report(key, f"is not a template: {error}.", "Write \"{{ env_var('NAME', 'default') }}\".")
-            return None
-        except TypeError as error:
-            self.document.unresolved.add(key)
-            self._report(key, f"cannot be rendered: {error}.", "Write \"{{ env_var('NAME', 'default') }}\".")
-            return None
+            return self._refuse(
+                key,
+                f"the environment variable {missing.name} is not set.",
+                f"Set it, put it into .env, or give a default: env_var('{missing.name}', '...').",
+            )
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            remedy = "Write \"{{ env_var('NAME', 'default') }}\"."
+            return self._refuse(key, f"cannot be rendered: {error}.", remedy)
         self.document.rendered[key] = text
         return _coerce(text)
 
-    def _report(self, key: KeyPath, message: str, remedy: str) -> None:
-        self.problems.append(self.document.problem(key, message, remedy))
+    def _refuse(self, key: KeyPath, message: str, remedy: str) -> None:
+        self.document.unresolved.add(key)
+        self.problems[key] = self.document.problem(key, message, remedy)
 
 
 def _environment(settings: Settings) -> ImmutableSandboxedEnvironment:

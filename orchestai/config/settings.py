@@ -75,9 +75,7 @@ class Settings(Record):
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            levels = ", ".join(
-                level for level in logging.getLevelNamesMapping() if level in LogLevel.__args__
-            )
+            levels = ", ".join(get_args(LogLevel))
             raise ConfigError(
                 [
                     ConfigProblem(

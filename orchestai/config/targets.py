@@ -36,23 +36,17 @@ def select_target(
     document: Document, profile: str, target: str | None, settings: Settings
 ) -> tuple[Selection | None, list[ConfigProblem]]:
     """Return the target to use; the others are checked too, but for variables that only they need."""
+    unset = render_document(document, settings)
     data = document.data
     if profile not in data:
-        return None, [
-            document.problem(
-                (), f"has no profile {profile!r}, which project.yml names.", suggest(profile, data)
-            )
-        ]
+        message = f"has no profile {profile!r}, which project.yml names."
+        return None, [document.problem((), message, suggest(profile, data))]
     body = data[profile] if isinstance(data[profile], dict) else {}
-    targets = body.get("targets") if isinstance(body.get("targets"), dict) else {}
-    name = str(target or body.get("target", "dev"))
-    others = [
-        (other, "targets", each)
-        for other in data
-        for each in _targets(data[other])
-        if (other, each) != (profile, name)
-    ]
-    problems = render_document(document, settings, lenient=tuple(others))
+    targets = _targets(body)
+    name = str(target or body.get("target") or "dev")
+    selected = (profile, "targets", name)
+    unused = {(other, "targets", each) for other in data for each in _targets(data[other])} - {selected}
+    problems = [problem for key, problem in unset.items() if key[:3] not in unused]
     configs: dict[str, ProfileConfig | None] = {}
     for each in data:
         configs[each], found = validate(document, ProfileConfig, (each,))
@@ -64,7 +58,7 @@ def select_target(
     config = configs[profile]
     if config is None:
         return None, problems
-    return Selection(document, (profile, "targets", name), name, config.targets[name]), problems
+    return Selection(document, selected, name, config.targets[name]), problems
 
 
 def merge_target(base: ProjectFile, selection: Selection) -> tuple[Sections | None, list[ConfigProblem]]:

@@ -254,7 +254,12 @@ class _Execution:
     """State of one pass over a plan."""
 
     def __init__(
-        self, engine: Engine, instruction: Instruction, plan: Plan, execution_id: str, on_event: OnEvent | None
+        self,
+        engine: Engine,
+        instruction: Instruction,
+        plan: Plan,
+        execution_id: str,
+        on_event: OnEvent | None,
     ) -> None:
         self._engine = engine
         self._instruction = instruction
@@ -293,7 +298,9 @@ class _Execution:
                     del waiting[node]
                     running[asyncio.create_task(self._run_one(node))] = node
                 if not running:
-                    break  # what still waits, waits for something that failed
+                    for node in waiting:  # what still waits, waits for something that failed
+                        self._emit(node, "skipped")
+                    break
                 finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     node = running.pop(task)

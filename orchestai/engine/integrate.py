@@ -18,7 +18,9 @@ from orchestai.contracts import (
 
 def combine(plan: Plan, outputs: Mapping[int, WorkerOutput]) -> str:
     """Join the outputs of the sinks, in order, with blank lines; a sink that failed is left out."""
-    contents = [outputs[sink].content for sink in plan.graph.sinks if sink in outputs and outputs[sink].success]
+    contents = [
+        outputs[sink].content for sink in plan.graph.sinks if sink in outputs and outputs[sink].success
+    ]
     return "\n\n".join(str(content).strip() for content in contents)
 
 

@@ -97,6 +97,23 @@ def to_json(value: Any, *, full: bool = False, name: str = "") -> Any:
         full: Whether to keep the values of arrays.
         name: Key under which the value stands.
     """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return _array(value, full=full and "embedding" not in name)
+    match value:
+        case BaseModel():
+            return to_json(value.model_dump(), full=full, name=name)
+        case Mapping():
+            return {to_json(str(key)): to_json(item, full=full, name=str(key)) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item, full=full, name=name) for item in value]
+        case set() | frozenset():
+            return sorted((to_json(item, full=full, name=name) for item in value), key=str)
+        case bytes() | bytearray() | memoryview():
+            return _bytes(bytes(value), full=full)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
     match value:
         case None | bool():
             return value
@@ -108,23 +125,9 @@ def to_json(value: Any, *, full: bool = False, name: str = "") -> Any:
             return int(value)
         case float():
             return float(value) if math.isfinite(value) else None
-        case BaseModel():
-            return to_json(value.model_dump(mode="python"), full=full, name=name)
-        case Mapping():
-            return {to_json(str(key)): to_json(item, full=full, name=str(key)) for key, item in value.items()}
         case datetime() | date():
             return value.isoformat()
-        case bytes() | bytearray() | memoryview():
-            return _bytes(bytes(value), full=full)
-        case PurePath():
-            return to_json(str(value))
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return _array(value, full=full and "embedding" not in name)
-    if isinstance(value, list | tuple):
-        return [to_json(item, full=full, name=name) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((to_json(item, full=full, name=name) for item in value), key=str)
-    return to_json(repr(value))
+    return _scalar(str(value) if isinstance(value, PurePath) else repr(value))
 
 
 def _bytes(value: bytes, *, full: bool) -> dict[str, Any]:

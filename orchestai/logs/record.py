@@ -22,12 +22,14 @@ from orchestai.contracts import (
     WorkerCatalog,
 )
 from orchestai.contracts.base import Record
-from orchestai.errors import InputError
+from orchestai.errors import DataError, InputError
 from orchestai.logs.codec import LineError, decode_line, encode_line, to_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 UNKNOWN = -1
 """Id of a task type or worker that the catalog does not have."""
+
+_MAX_DATA_URL_CHARS = 64 * 1024
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -69,7 +71,7 @@ class PlannerRecord(BaseModel):
         workers: Names behind `model_selections`; ids shift when a catalog grows, names do not.
         task_type_names: Names behind `task_types`.
         planner: Who made the plan.
-        confidence: Probability that the graph is right.
+        confidence: Probability that the graph is right; 1 for a plan that was given, as in `Plan`.
         model_version: Checkpoint that made it.
         fallback_reason: Why the learned planner did not make it.
         latency_ms: Time that planning took.
@@ -85,7 +87,7 @@ class PlannerRecord(BaseModel):
     workers: tuple[str, ...] = ()
     task_type_names: tuple[str, ...] = ()
     planner: str | None = None
-    confidence: Finite | None = None
+    confidence: Annotated[Finite, Field(ge=0, le=1)] = 1.0
     model_version: str | None = None
     fallback_reason: str | None = None
     latency_ms: Finite | None = None
@@ -105,6 +107,7 @@ class ExecutionLogRecord(Record):
         execution_result: The documented fields of the result.
         execution_id: Identity of the execution.
         instruction_id: Identity of the request.
+        inputs: Material by name; a data URL of more than 64 KiB is kept as its hash only.
         attempt: Which try at this execution it is; a resumed execution is the next one.
         sequence: Place among several records of the same attempt.
         schema_version: Version of this format.
@@ -127,6 +130,7 @@ class ExecutionLogRecord(Record):
     execution_result: dict[str, Any]
     execution_id: str = Field(min_length=1)
     instruction_id: str = ""
+    inputs: dict[str, str] = Field(default_factory=dict)
     attempt: Count = 1
     sequence: Count = 0
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -231,6 +235,7 @@ class ExecutionLogRecord(Record):
             execution_result=to_json(documented),
             execution_id=result.execution_id,
             instruction_id=instruction.id,
+            inputs={name: _shorten(value) for name, value in instruction.inputs.items()},
             attempt=attempt,
             sequence=sequence,
             tenant=instruction.tenant,
@@ -243,8 +248,18 @@ class ExecutionLogRecord(Record):
         )
 
     def to_line(self) -> bytes:
-        """Return the record as a line with its CRC, without the line break."""
-        return encode_line(to_json(self.model_dump(mode="json")))
+        """Return the record as a line with its CRC, without the line break.
+
+        Raises:
+            DataError: It is nested too deeply for JSON.
+        """
+        try:
+            return encode_line(to_json(self.model_dump()))
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"Execution {self.execution_id} cannot be logged: {error}.",
+                remedy="Keep outputs to flat JSON values.",
+            ) from error
 
     @classmethod
     def from_line(cls, line: bytes, *, plain: bool = False) -> ExecutionLogRecord:
@@ -258,12 +273,17 @@ class ExecutionLogRecord(Record):
         Raises:
             LineError: The line is not a record.
         """
-        fields = decode_line(line, crc_required=not plain)
-        if plain and "execution_id" not in fields:
-            fields = _complete(fields)
+        try:
+            fields = decode_line(line, crc_required=not plain)
+            if plain and "execution_id" not in fields:
+                fields = _complete(fields)
+        except RecursionError as error:
+            raise LineError("json", "nested too deeply") from error
         version = fields.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise LineError("schema", f"schema_version is {version!r:.40}; this release reads {SCHEMA_VERSION}")
+            raise LineError(
+                "schema", f"schema_version is {version!r:.40}; this release reads {SCHEMA_VERSION}"
+            )
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
@@ -272,6 +292,12 @@ class ExecutionLogRecord(Record):
             raise LineError("schema", f"{place}: {first['msg']}"[:300]) from error
         except (InputError, RecursionError) as error:
             raise LineError("schema", str(error)[:300]) from error
+
+
+def _shorten(value: str) -> str:
+    if value.startswith("data:") and len(value) > _MAX_DATA_URL_CHARS:
+        return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return value
 
 
 def _id(names: tuple[str, ...], name: str) -> int:

@@ -1,4 +1,4 @@
-"""Plans by keywords: the floor of the product. It needs no model, takes about a millisecond, and always answers."""
+"""Plans by keywords: the floor of the product. It needs no model, takes a millisecond, and always answers."""
 
 from __future__ import annotations
 
@@ -19,60 +19,11 @@ from orchestai.contracts import (
     WorkflowGraph,
     planning_text,
 )
+from orchestai.planner import rules_lexicon as lexicon
 
 _WORD = re.compile(r"\w+")
 _MARKS = re.compile(r"(?:^|\s)\[(?P<name>image|audio|text)\](?=\s|$)")
 _MEDIA = {"image": Modality.VISION, "audio": Modality.AUDIO}
-
-# Material is not an order: what stands in quotation marks or in a fence names no sub-task.
-_QUOTED = re.compile(r'```.*?```|`[^`\n]+`|"[^"]*"|“[^”"]*[”"]|„[^“”"]*[“”"]|«[^»]*»|‘[^’]{20,}’', re.DOTALL)
-_AFTER_COLON = re.compile(r":[ \t]+(?=\S)")
-
-_THEN = (
-    "and then|then|after that|afterwards|next|finally|luego|después|entonces|y luego|puis|ensuite|et puis|"
-    "dann|danach|anschließend|und dann|poi|quindi|infine|e poi|depois|em seguida|e depois|daarna|vervolgens|en dan"
-)
-_ALSO = (
-    "and also|also|plus|as well as|separately|in addition|besides|además|aparte|también|aussi|en plus|ainsi que|"
-    "außerdem|sowie|zusätzlich|inoltre|anche|também|além disso|ook|daarnaast"
-)
-_AND = "and|y|e|et|und"
-_BOUNDARY = re.compile(
-    rf"(?P<item>\n+|(?<!\w)\(?(?:\d{{1,2}}|[a-h])[.)](?=\s))|(?P<sentence>[.!?]+(?=\s|$)|;|。|？|！)"
-    rf"|(?P<comma>,|\s[-–—]\s|\s\+\s)"
-    rf"|(?<!\w)(?:(?P<then>{_THEN})|(?P<also>{_ALSO})|(?P<both>{_AND}))(?!\w)",
-    re.IGNORECASE,
-)
-_BACK = re.compile(
-    r"(?<!\w)(?:it|its|them|those|these|this|that|result|results|based on|using|from it|there|"
-    r"lo|la|eso|esto|resultado|le|les|cela|ça|résultat|es|sie|das|dies|davon|ergebnis|daraus|"
-    r"questo|risultato|isso|dele|het|dit|dat|daarvan|resultaat)(?!\w)",
-    re.IGNORECASE,
-)
-_NEGATION = frozenset(
-    "not don dont never no without skip avoid neither nor instead nicht kein keine keinen ohne nie sin nunca "
-    "ne pas sans jamais non senza mai nao sem niet geen zonder nooit".split()
-)
-_NEGATED_BEFORE = frozenset("nicht niet pas".split())  # these may follow the verb they deny
-_DEFINITE = frozenset(
-    "the that this these those your our my its his her their der die das den dem diese dieser diesen "
-    "el la los las este esta ese esa le les ce cet cette ces il lo gli questo questa o os as esse essa de het dit dat".split()
-)
-_INDEFINITE = frozenset("a an one un una uno une ein eine einen um uma een short brief two three".split())
-_STOP = frozenset(
-    "a an and are as at be by do for from i if in is it me my of on or our that the this to we with you your "
-    "please can could would want need will have has am so then also".split()
-)
-
-_LANGUAGES = frozenset(
-    "english ingles inglese anglais englisch engels spanish espanol spagnolo espagnol spanisch spaans espanhol "
-    "french frances francese francais franzosisch frans german aleman tedesco allemand deutsch duits alemao "
-    "italian italiano italien italienisch italiaans portuguese portugues portoghese portugais portugiesisch "
-    "portugees dutch holandes neerlandes olandese neerlandais niederlandisch nederlands polish polaco polnisch "
-    "polonais turkish turco turkisch turc chinese mandarin japanese korean arabic russian hindi greek swedish "
-    "danish norwegian finnish czech ukrainian catalan".split()
-)
-_INTO = frozenset("in into to auf ins en al em para in naar het per zu im it".split())
 
 
 class _Token(NamedTuple):
@@ -174,25 +125,39 @@ class RulesPlanner:
         tokens = _tokens(orders)
         clauses = _clauses(orders)
         hits = self._hits(orders, tokens, clauses)
-        types, clause_of, targets = self._choose(tokens, clauses, hits)
-        media = [
-            index
-            for name, modality in _MEDIA.items()
-            if name in inputs and (index := self._by_modality[modality]) is not None
-        ]
+        media = self._media(inputs, hits)
+        silent = {self._by_modality[modality] for modality in _MEDIA.values()}
+        if media:
+            # 'What does this sign say?' is answered by reading the sign.
+            silent.add(self._answering)
+        hits = self._without_material(orders, tokens, clauses, hits)
+        types, clause_of, targets = self._choose(
+            tokens, clauses, [hit for hit in hits if hit.task_type not in silent]
+        )
         if not types and not media:
             return self._without_keywords(body, clauses)
-        plain = [place for place, index in enumerate(types) if index not in media]
-        types, clause_of = [types[i] for i in plain], [clause_of[i] for i in plain]
-        targets = [targets[i] for i in plain][: MAX_SUBTASKS - len(media)]
-        types, clause_of = types[: len(targets)], clause_of[: len(targets)]
+        room = MAX_SUBTASKS - len(media)
+        types, clause_of, targets = types[:room], clause_of[:room], targets[:room]
         parents = self._connect(orders, clauses, types, clause_of, targets, len(media))
         texts = [""] * len(media) + _descriptions(body, clauses, clause_of)
         if len(texts) == 1:
             texts = [body]
+        # Shares of right plans on the training part of the starter corpus: one in three where every clause is
+        # understood, half of that where most are not.
         covered = len(set(clause_of)) / max(1, len(clauses))
-        confidence = 0.55 * (0.5 + 0.5 * covered) * 0.85 ** (len(media) + len(types) - 1)
+        confidence = 0.35 * (0.5 + 0.5 * covered) * 0.9 ** (len(media) + len(types) - 1)
         return _Draft(media + types, [()] * len(media) + parents, texts, round(confidence, 4))
+
+    def _media(self, inputs: list[str], hits: list[_Hit]) -> list[int]:
+        """Say what must be looked at or listened to first: the inputs, and if there are none, the wording."""
+        kinds = {
+            modality: index
+            for modality in _MEDIA.values()
+            if (index := self._by_modality[modality]) is not None
+        }
+        named = {kinds[_MEDIA[name]] for name in inputs if name in _MEDIA and _MEDIA[name] in kinds}
+        worded = {hit.task_type for hit in hits} & set(kinds.values()) if not inputs else set()
+        return sorted(named | worded)
 
     def _hits(self, text: str, tokens: list[_Token], clauses: list[_Clause]) -> list[_Hit]:
         hits: list[_Hit] = []
@@ -216,6 +181,23 @@ class RulesPlanner:
         kept = [hit for hit in hits if not _negated(tokens, clauses, hit)]
         return sorted(kept, key=lambda hit: (hit.first, hit.target))
 
+    def _without_material(
+        self, text: str, tokens: list[_Token], clauses: list[_Clause], hits: list[_Hit]
+    ) -> list[_Hit]:
+        """Drop what stands behind 'Translate this: ...' on the same line: it is material, not an order."""
+        kept: list[_Hit] = []
+        quiet_until = 0
+        for hit in hits:
+            if tokens[hit.first].start < quiet_until:
+                continue
+            kept.append(hit)
+            opens = tokens[hit.first].start - clauses[hit.clause].start <= 12
+            colon = text.find(":", tokens[hit.last].end, tokens[hit.last].end + 25)
+            if opens and colon >= 0 and not re.search(r"[.!?\n,]", text[tokens[hit.last].end : colon]):
+                end = text.find("\n", colon)
+                quiet_until = len(text) if end < 0 else end
+        return kept
+
     def _match(self, tokens: list[_Token], place: int) -> tuple[int, int] | None:
         """Find the longest keyword that starts at `place`."""
         for form in _forms(tokens[place].text):
@@ -233,10 +215,10 @@ class RulesPlanner:
         """Find `into French`, `auf Deutsch`, and the further languages of such a list."""
         listed = -10
         for place, token in enumerate(tokens):
-            if token.text not in _LANGUAGES:
+            if token.text not in lexicon.LANGUAGES:
                 continue
             before = {token.text for token in tokens[max(0, place - 2) : place]}
-            if before & _INTO or place - listed <= 3:
+            if before & lexicon.INTO or place - listed <= 3:
                 listed = place
                 yield _Hit(translation, place, place, _clause_at(clauses, token.start), token.text)
 
@@ -264,9 +246,9 @@ class RulesPlanner:
                 again = hit.clause not in [
                     c for c, k in zip(clause_of, types, strict=True) if k == hit.task_type
                 ]
-                if not (opens and fresh and again) or before in _DEFINITE:
+                if not (opens and fresh and again) or before in lexicon.DEFINITE:
                     continue
-            elif leading and before in _DEFINITE:
+            elif leading and before in lexicon.DEFINITE:
                 continue  # 'translate the summary': the summary is there already
             elif leading and types and clause_of[-1] == hit.clause and _one_phrase(tokens, leading[-1], hit):
                 types[-1] = hit.task_type  # 'write a summary': the noun says what kind of writing
@@ -305,21 +287,26 @@ class RulesPlanner:
             if clause_of[place - 1] == clause or "then" in links:
                 waits = True
             elif "also" in links or "item" in links:
-                waits = _BACK.search(part) is not None and "also" not in links
+                waits = lexicon.BACK.search(part) is not None and "also" not in links
             else:
-                waits = _BACK.search(part) is not None or "both" in links or "comma" in links
+                waits = lexicon.BACK.search(part) is not None
             parents.append((media + place - 1,) if waits else parents[place - 1] if media else ())
         return parents
 
     def _without_keywords(self, body: str, clauses: list[_Clause]) -> _Draft:
-        """Go by the descriptions, else by the form of the text, else take the first type."""
+        """Go by the descriptions, else by the form of the text, else take the first type.
+
+        Where the catalog has keywords, a text without any says little: a question is then just a question.
+        """
+        asks = body.rstrip().endswith(("?", "？"))
+        if asks and self._keywords and self._answering is not None:
+            return _Draft([self._answering], [()], [body], 0.2)
         found = self._overlap.per_clause(body, clauses)
         if found:
             types = [index for index, _ in found]
             texts = [clause for _, clause in found] if len(found) > 1 else [body]
             parents: list[tuple[int, ...]] = [(place - 1,) if place else () for place in range(len(types))]
             return _Draft(types, parents, texts, round(0.25 * 0.6 ** (len(types) - 1), 4))
-        asks = body.rstrip().endswith(("?", "？"))
         order = (self._answering, self._writing) if asks else (self._writing, self._answering)
         return _Draft([next((i for i in order if i is not None), 0)], [()], [body], 0.1)
 
@@ -329,6 +316,7 @@ class _Overlap:
 
     def __init__(self, catalog: TaskCatalog) -> None:
         self._size = len(catalog)
+        self._silent = {i for i, kind in enumerate(catalog.types) if kind.modality is not Modality.CHAT}
         described = [
             (_stems(kind.name.replace("_", " ")), _stems(kind.description)) for kind in catalog.types
         ]
@@ -336,6 +324,8 @@ class _Overlap:
         self._idf = {stem: math.log((1 + self._size) / n) for stem, n in seen.items()}
         self._owners: dict[str, list[tuple[int, float]]] = {}
         for index, (name, text) in enumerate(described):
+            if index in self._silent and len(self._silent) < self._size:
+                continue  # pictures and recordings come as inputs, not as words that sound alike
             weights: dict[str, float] = dict.fromkeys(text, 1.0)
             weights.update(dict.fromkeys(name, 1.5))  # a name is chosen with more care than a sentence
             norm = math.sqrt(sum((w * self._idf[stem]) ** 2 for stem, w in weights.items())) or 1.0
@@ -361,7 +351,7 @@ class _Overlap:
         for clause in clauses:
             text = body[clause.start : clause.end].strip()
             best = self.best(text)
-            if best is not None and best[1] >= 0.3:
+            if best is not None and best[1] >= 0.35:
                 found.setdefault(best[0], text)
         if not found:
             best = self.best(body)
@@ -373,7 +363,8 @@ class _Overlap:
 def _named(catalog: TaskCatalog, part: str) -> int | None:
     chat = [i for i, kind in enumerate(catalog.types) if part in kind.name and kind.modality is Modality.CHAT]
     exact = [i for i in chat if catalog.types[i].name == part]
-    return (exact or chat or [None])[0]
+    found = exact or chat
+    return found[0] if found else None
 
 
 def _plain(word: str) -> str:
@@ -401,19 +392,19 @@ def _forms(word: str) -> tuple[str, ...]:
 
 def _stems(text: str) -> list[str]:
     """Content words, cut to six letters: enough to match 'translation' with 'translate'."""
-    return [token.text[:6] for token in _tokens(text) if token.text not in _STOP]
+    return [token.text[:6] for token in _tokens(text) if token.text not in lexicon.STOP]
 
 
 def _mask(text: str) -> str:
     """Blank out quoted material, keeping every position."""
-    masked = _QUOTED.sub(lambda match: " " * len(match.group()), text)
+    masked = lexicon.QUOTED.sub(lambda match: " " * len(match.group()), text)
     return masked if masked.strip() else text
 
 
 def _clauses(text: str) -> list[_Clause]:
     clauses: list[_Clause] = []
     start, link = 0, "sentence"
-    for match in _BOUNDARY.finditer(text):
+    for match in lexicon.BOUNDARY.finditer(text):
         if text[start : match.start()].strip():
             clauses.append(_Clause(start, match.start(), link))
             link = match.lastgroup or "sentence"
@@ -438,12 +429,12 @@ def _negated(tokens: list[_Token], clauses: list[_Clause], hit: _Hit) -> bool:
     after = [t.text for t in tokens[hit.last + 1 : hit.last + 4] if t.start < clause.end]
     if "only" in before or "just" in before:
         return False  # 'not only summarize'
-    return bool(_NEGATION & set(before)) or bool(_NEGATED_BEFORE & set(after))
+    return bool(lexicon.NEGATION & set(before)) or bool(lexicon.NEGATION_AFTER & set(after))
 
 
 def _one_phrase(tokens: list[_Token], verb: _Hit, noun: _Hit) -> bool:
     between = [token.text for token in tokens[verb.last + 1 : noun.first]]
-    return 0 < len(between) <= 4 and bool(_INDEFINITE & set(between)) and not noun.target
+    return 0 < len(between) <= 4 and bool(lexicon.INDEFINITE & set(between)) and not noun.target
 
 
 def _descriptions(body: str, clauses: list[_Clause], clause_of: list[int]) -> list[str]:
@@ -452,16 +443,6 @@ def _descriptions(body: str, clauses: list[_Clause], clause_of: list[int]) -> li
     for clause in clause_of:
         later = [c for c in clause_of if c > clause]
         end = clauses[min(later)].start if later else len(body)
-        text = _BOUNDARY.sub(lambda m: m.group(), body[clauses[clause].start : end]).strip(" \t\r\n,;-–—")
-        texts.append(_trim(text))
+        text = lexicon.TAIL.sub("", body[clauses[clause].start : end])
+        texts.append(text.strip(" \t\r\n,;-–—"))
     return texts
-
-
-def _trim(text: str) -> str:
-    """Drop the connecting word and the list mark that lead to the next clause."""
-    return re.sub(
-        rf"(?:[\s,;.]*(?<!\w)(?:{_THEN}|{_ALSO}|{_AND}|\(?(?:\d{{1,2}}|[a-h])[.)]))+\s*$",
-        "",
-        text,
-        flags=re.IGNORECASE,
-    ).strip(" \t\r\n,;-–—")

@@ -23,9 +23,9 @@ class ClientPool:
     """
 
     def __init__(self) -> None:
-        self._clients: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[tuple[str, str], AsyncOpenAI]
-        ] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], AsyncOpenAI]] = (
+            WeakKeyDictionary()
+        )
 
     async def get(self, base_url: str, api_key: SecretStr | None) -> AsyncOpenAI:
         """Return the client of `base_url` and `api_key`, made on first use in this event loop."""

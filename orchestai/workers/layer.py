@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from orchestai.contracts import Worker, WorkerCatalog, WorkerProfile
 from orchestai.errors import EndpointError
-from orchestai.workers.clients import ClientPool
+from orchestai.workers.clients import NO_KEY, ClientPool
 from orchestai.workers.limiter import LimitedWorker
 from orchestai.workers.openai_worker import OpenAIWorker
 
@@ -83,6 +83,8 @@ class WorkerLayer:
             EndpointError: The profile needs a local server that is not running.
         """
         key = self._env(profile.api_key_env) if profile.api_key_env else None
+        if profile.base_url is None:
+            key = NO_KEY  # our own servers ask for none, and the user's key is not theirs to see
         return OpenAIWorker(
             profile,
             base_url=self._base_url(profile),

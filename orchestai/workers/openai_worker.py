@@ -73,7 +73,7 @@ class OpenAIWorker:
         self._check(request)
         limit_s = min(request.timeout_s or math.inf, self._profile.timeout_s)
         started = time.monotonic()
-        with map_provider_errors(worker=self._profile, secret=self._api_key):
+        with map_provider_errors(worker=self._profile, secret=self._api_key, limit_s=limit_s):
             async with asyncio.timeout(limit_s):
                 client = await self._clients.get(self._base_url, self._api_key)
                 if request.modality is Modality.AUDIO:
@@ -114,8 +114,9 @@ class OpenAIWorker:
         )
         completion: Any = raw.parse()
         choices = getattr(completion, "choices", None)
-        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-        if message is None:
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = getattr(choice, "message", None)
+        if choice is None or message is None:
             raise self._malformed(
                 "sent no choices; the answer is not in the OpenAI format.", "Check its `base_url`."
             )
@@ -124,7 +125,6 @@ class OpenAIWorker:
             raise WorkerRequestError(
                 f"Worker {self._profile.name!r} refuses: {str(refusal)[:200]}", worker=self._profile.name
             )
-        choice = choices[0]
         content = self._checked_content(message.content, choice.finish_reason, request)
         usage = getattr(completion, "usage", None)
         metadata = self._metadata(
@@ -182,6 +182,7 @@ class OpenAIWorker:
         input_tokens: int | None = 0
         output_tokens: int | None = 0
         headers: Any = {}
+        simulated_ms: list[float] = []
         for source in self._sources(request, "audio"):
             audio = await asyncio.to_thread(load_audio, source, worker=self._profile.name)
             # A transcriber takes `prompt` for preceding speech, so an instruction there harms a
@@ -201,6 +202,7 @@ class OpenAIWorker:
             transcription: Any = raw.parse()
             texts.append(self._checked_content(getattr(transcription, "text", None), "stop", request))
             headers = raw.headers
+            simulated_ms += _simulated_latency(headers)
             usage = getattr(transcription, "usage", None)
             input_tokens = _add(input_tokens, getattr(usage, "input_tokens", None))
             output_tokens = _add(output_tokens, getattr(usage, "output_tokens", None))
@@ -213,6 +215,8 @@ class OpenAIWorker:
             request=request,
             content=content,
         )
+        if simulated_ms:
+            metadata["simulated_latency_ms"] = round(sum(simulated_ms), 3)
         metadata["finish_reason"] = "stop"
         metadata["confidence"] = None
         return content, metadata
@@ -273,10 +277,17 @@ class OpenAIWorker:
                 output_tokens=_estimate_tokens(content),
                 usage_estimated=True,
             )
-        simulated_ms = headers.get(SIMULATED_LATENCY_HEADER)
-        if simulated_ms is not None:
-            metadata["simulated_latency_ms"] = float(simulated_ms)
+        for simulated_ms in _simulated_latency(headers):
+            metadata["simulated_latency_ms"] = simulated_ms
         return metadata
+
+
+def _simulated_latency(headers: Any) -> list[float]:
+    value = headers.get(SIMULATED_LATENCY_HEADER)
+    try:
+        return [] if value is None else [float(value)]
+    except ValueError:
+        return []
 
 
 def _estimate_tokens(text: str) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
+from types import TracebackType
 
 from pydantic import SecretStr, ValidationError
 
@@ -25,8 +26,9 @@ from orchestai.errors import (
 _MAX_DETAIL_CHARS = 300
 
 
-@contextmanager
-def map_provider_errors(*, worker: WorkerProfile, secret: SecretStr | None = None) -> Iterator[None]:
+def map_provider_errors(
+    *, worker: WorkerProfile, secret: SecretStr | None = None, limit_s: float | None = None
+) -> AbstractContextManager[None]:
     """Turn every error of the SDK or the transport into the most specific error of ours.
 
     The original is not chained: its request holds the key in a header, and its message may echo it.
@@ -34,20 +36,29 @@ def map_provider_errors(*, worker: WorkerProfile, secret: SecretStr | None = Non
     Args:
         worker: Whose call is made inside.
         secret: The key in use, which is cut out of every message.
+        limit_s: Time allowed, for the message of a timeout.
 
     Raises:
         WorkerError: For every failure of the call; our own errors pass unchanged.
     """
-    try:
-        yield
-    except OrchestAIError:
-        raise
-    except Exception as error:
-        translated = _Translator(worker, secret).translate(error)
+    return _Boundary(_Translator(worker, secret, limit_s))
+
+
+class _Boundary(AbstractContextManager[None]):
+    def __init__(self, translator: _Translator) -> None:
+        self._translator = translator
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, OrchestAIError):
+            return
+        translated = self._translator.translate(error)
+        # A reporter that shows the locals of each frame would find the original here.
+        del kind, error, trace
         try:
-            raise translated from None
+            raise translated
         finally:
-            # `from None` only hides the original; drop it, or a reporter that walks contexts finds it.
             translated.__context__ = None
 
 
@@ -68,9 +79,10 @@ def parse_retry_after(value: str | None) -> float | None:
 
 
 class _Translator:
-    def __init__(self, worker: WorkerProfile, secret: SecretStr | None) -> None:
+    def __init__(self, worker: WorkerProfile, secret: SecretStr | None, limit_s: float | None) -> None:
         self._worker = worker
         self._secret = secret
+        self._limit_s = limit_s
 
     def translate(self, error: Exception) -> WorkerError:
         import openai
@@ -117,9 +129,7 @@ class _Translator:
             return any(isinstance(cause, types) for cause in chain)
 
         if among(aiohttp.ClientPayloadError, aiohttp.ClientResponseError, json.JSONDecodeError):
-            return MalformedResponseError(
-                f"Worker {name!r} sent a damaged answer ({detail}).", worker=name
-            )
+            return MalformedResponseError(f"Worker {name!r} sent a damaged answer ({detail}).", worker=name)
         if among(UnicodeDecodeError, ValidationError) or _is_sdk_validation(chain):
             return MalformedResponseError(
                 f"Worker {name!r} sent an answer in another format ({detail}).", worker=name
@@ -127,8 +137,9 @@ class _Translator:
         # Before the timeouts: aiohttp's own timeout is one of its connection errors as well.
         if among(aiohttp.ServerTimeoutError) or not among(aiohttp.ClientConnectionError, ConnectionError):
             if among(TimeoutError) or _is_sdk_timeout(chain):
+                allowed = "in time" if self._limit_s is None else f"within {self._limit_s:g} s"
                 return WorkerTimeoutError(
-                    f"Worker {name!r} gave no complete answer in time ({detail}).",
+                    f"Worker {name!r} gave no complete answer {allowed}.",
                     worker=name,
                     remedy="Raise its `timeout_s`, or use a faster worker.",
                 )

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestai.contracts import Modality, WorkerProfile, WorkerRequest
+from orchestai.contracts import Modality, WorkerProfile
 from orchestai.workers import OpenAIWorker
 
 sys.path.insert(0, str(Path(__file__).parent))
-from misbehaving import MisbehavingServer, misbehaving_server
-
-KEY = "sk-very-secret-key-0123456789"
+from misbehaving import KEY, MisbehavingServer, misbehaving_server
 
 
 @pytest.fixture
@@ -47,7 +45,3 @@ async def make_worker(server: MisbehavingServer) -> AsyncIterator[Callable[..., 
     yield make
     for worker in made:
         await worker.aclose()
-
-
-def request(**fields: Any) -> WorkerRequest:
-    return WorkerRequest(**({"task_type": "question_answering", "prompt": "Capital of France?"} | fields))

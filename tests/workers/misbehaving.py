@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from orchestai.contracts import WorkerRequest
+
+KEY = "sk-very-secret-key-0123456789"
+
 Script = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -53,6 +57,7 @@ class MisbehavingServer:
     def __init__(self) -> None:
         self.script: Script | None = None
         self.requests: list[Exchange] = []
+        self.called = asyncio.Event()
         self.connections = 0
         self.base_url = ""
 
@@ -64,6 +69,7 @@ class MisbehavingServer:
                 body = await _read_body(head, reader)
                 exchange = Exchange(head, body, writer)
                 self.requests.append(exchange)
+                self.called.set()
                 assert self.script is not None
                 await self.script(exchange)
                 if writer.is_closing():
@@ -112,3 +118,7 @@ def completion(content: object = "Paris", **more: Any) -> dict[str, Any]:
         "choices": [choice],
         "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
     } | more
+
+
+def request(**fields: Any) -> WorkerRequest:
+    return WorkerRequest(**({"task_type": "question_answering", "prompt": "Capital of France?"} | fields))

@@ -12,8 +12,7 @@ import traceback
 from collections.abc import Callable
 
 import pytest
-from conftest import KEY, request
-from misbehaving import Exchange, MisbehavingServer, Script, completion
+from misbehaving import KEY, Exchange, MisbehavingServer, Script, completion, request
 from rich.console import Console
 from rich.traceback import Traceback
 
@@ -172,8 +171,7 @@ async def test_cancellation_is_not_translated(server: MisbehavingServer, make_wo
 
     server.script = script
     task = asyncio.create_task(make_worker().run(request()))
-    while not server.requests:
-        await asyncio.sleep(0.01)
+    await server.called.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -260,7 +258,5 @@ async def test_the_key_occurs_nowhere_in_an_error(
 async def test_a_refused_connection_does_not_show_the_key(make_worker: MakeWorker) -> None:
     with pytest.raises(WorkerUnavailableError) as caught:
         await make_worker("http://127.0.0.1:1/v1").run(request())
-    shown = "".join(
-        traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
-    )
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert KEY not in shown

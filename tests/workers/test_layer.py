@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import request
-from misbehaving import Exchange, MisbehavingServer, completion
+from misbehaving import Exchange, MisbehavingServer, completion, request
 
 from orchestai.contracts import (
     SimulationProfile,
@@ -26,7 +25,9 @@ def catalog(base_url: str | None = None) -> WorkerCatalog:
             WorkerProfile(
                 name="remote", description="d", model="big", base_url=base_url, api_key_env="BIG_KEY"
             ),
-            WorkerProfile(name="remote-2", description="d", model="b", base_url=base_url, api_key_env="BIG_KEY"),
+            WorkerProfile(
+                name="remote-2", description="d", model="b", base_url=base_url, api_key_env="BIG_KEY"
+            ),
         )
     )
 

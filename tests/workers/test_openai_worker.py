@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import KEY, request
-from misbehaving import Exchange, MisbehavingServer, Script, completion
+from misbehaving import KEY, Exchange, MisbehavingServer, Script, completion, request
 
 from orchestai.contracts import Modality
 from orchestai.errors import MalformedResponseError, WorkerRequestError

@@ -1,0 +1,1 @@
+"""Jobs; they select assets by key."""

@@ -1,0 +1,128 @@
+"""Training and evaluation as the hosts call them: data are found, catalogs chosen, baselines fitted alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestai.app.batch import load_predictor
+from orchestai.catalog import CATALOG_FILE, read_catalog
+from orchestai.config import Phase1Config, Project
+from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog, WorkerCatalog
+from orchestai.errors import DataError
+from orchestai.planner.rules import RulesPlanner
+
+if TYPE_CHECKING:
+    from orchestai.training.phase1 import TrainResult
+
+
+def read_examples(project: Project, folder: Path) -> tuple[list[PlanExample], TaskCatalog, WorkerCatalog]:
+    """Read what there is to learn from: an import (it brings its catalog) or prepared training data.
+
+    Raises:
+        DataError: The folder holds neither.
+    """
+    if (folder / CATALOG_FILE).exists():
+        from orchestai.importers import read_plans
+        from orchestai.importers.plans import split_by_hash
+
+        catalog = read_catalog(folder)
+        examples = [
+            example if example.split else example.model_copy(update={"split": split_by_hash(example.group)})
+            for example in read_plans(folder)
+        ]
+        return examples, catalog.tasks, catalog.workers or project.workers
+    from orchestai.training.prepare import read_training_data
+
+    return read_training_data(folder).examples, project.tasks, project.workers
+
+
+def train_phase1(
+    project: Project,
+    examples: Sequence[PlanExample],
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    out: Path,
+    config: Phase1Config | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    resume: bool = True,
+) -> TrainResult:
+    """Train the planner on `examples` and save the best checkpoint to `out`.
+
+    Raises:
+        DataError: There are too few examples.
+        StorageError: The checkpoint cannot be written.
+    """
+    if len(examples) < project.training.min_rows:
+        raise DataError(
+            f"There are {len(examples)} examples; training needs at least {project.training.min_rows}.",
+            remedy="Collect more (`orchestai collect`), or lower training.min_rows.",
+        )
+    from orchestai.embeddings import load_encoder
+    from orchestai.training.phase1 import train
+
+    return train(
+        config or project.training.phase1,
+        examples,
+        tasks=tasks,
+        workers=workers,
+        encoder=load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings),
+        out=out,
+        planner=project.planner,
+        on_epoch=on_epoch,
+        resume=resume,
+    )
+
+
+def predictors(
+    project: Project,
+    examples: Sequence[PlanExample],
+    *,
+    tasks: TaskCatalog,
+    checkpoint: Path | None,
+) -> dict[str, PlanPredictor]:
+    """Return the learned planner and its baselines, fitted on the training split alone.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+    """
+    from orchestai.embeddings import load_encoder
+    from orchestai.evaluation.baselines import KernelRidgePlanner, NearestNeighbourPlanner
+
+    encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
+    train = [example for example in examples if example.split == "train"]
+    validation = [example for example in examples if example.split == "validation"]
+    learned, name = load_predictor(project, tasks, checkpoint)
+    found: dict[str, PlanPredictor] = {name: learned, "rules": RulesPlanner(tasks)}
+    if train:
+        found["nn_copy"] = NearestNeighbourPlanner(encoder, train)
+        found["kernel_ridge"] = KernelRidgePlanner(encoder, train, validation)
+    return found
+
+
+def evaluate_checkpoint(
+    project: Project, folder: Path, checkpoint: Path | None, split: str
+) -> dict[str, Any]:
+    """Measure the learned planner and its baselines on one split of the data in `folder`.
+
+    Raises:
+        DataError: The data are missing, or the split is empty.
+        CheckpointError: The checkpoint cannot be used.
+    """
+    from orchestai.evaluation.evaluate import evaluate_predictor
+
+    examples, tasks, _ = read_examples(project, folder)
+    chosen = [example for example in examples if example.split == split]
+    if not chosen:
+        raise DataError(
+            f"{folder} has no examples of the split {split!r}.", remedy="Use train, validation or test."
+        )
+    found = predictors(project, examples, tasks=tasks, checkpoint=checkpoint)
+    return {
+        "data": str(folder),
+        "split": split,
+        "examples": len(chosen),
+        "planners": {name: evaluate_predictor(predictor, chosen) for name, predictor in found.items()},
+    }

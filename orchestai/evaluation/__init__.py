@@ -1,0 +1,1 @@
+"""How good plans are: metrics, baselines, comparisons, plots. Submodules are imported where used."""

@@ -1,0 +1,193 @@
+"""Measure a planner, and compare several on the same examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestai.contracts import PlanExample, PlanPrediction, PlanPredictor, TaskCatalog
+from orchestai.errors import InputError, OrchestAIError
+from orchestai.evaluation import metrics
+
+COMPARED = ("node_f1", "link_f1", "edge_f1", "exact")
+
+_TIMED = 64
+_BATCH = 64
+
+
+def evaluate_predictor(
+    predictor: PlanPredictor, examples: Sequence[PlanExample], *, tasks: TaskCatalog | None = None
+) -> dict[str, float]:
+    """Measure `predictor` on `examples`.
+
+    Args:
+        predictor: What to measure; it sees the instructions only.
+        examples: With the gold plans.
+        tasks: A plan with a type outside of this catalog is not valid.
+
+    Returns:
+        node_f1, link_f1, edge_f1, exact, decomposition_accuracy (all 0..1), dag_validity (percent), ece,
+        brier, ms_per_plan_p50, n, unanswered.
+
+    Raises:
+        InputError: There is no example.
+    """
+    if not examples:
+        raise InputError("There is no example to evaluate on.", remedy="Give at least one.")
+    predictions = answers(predictor, examples)
+    return {**measure(examples, predictions, tasks), "ms_per_plan_p50": ms_per_plan(predictor, examples)}
+
+
+def answers(predictor: PlanPredictor, examples: Sequence[PlanExample]) -> list[PlanPrediction | None]:
+    """Return one prediction an example; None where the predictor gave up with an error of ours."""
+    found: list[PlanPrediction | None] = []
+    for at in range(0, len(examples), _BATCH):
+        texts = [example.instruction for example in examples[at : at + _BATCH]]
+        try:
+            batch = predictor.predict(texts)
+        except OrchestAIError:
+            found += [_single(predictor, text) for text in texts]
+            continue
+        if len(batch) != len(texts):
+            raise InputError(f"The predictor returned {len(batch)} plans for {len(texts)} instructions.")
+        found += batch
+    return found
+
+
+def measure(
+    examples: Sequence[PlanExample],
+    predictions: Sequence[PlanPrediction | None],
+    tasks: TaskCatalog | None = None,
+) -> dict[str, float]:
+    """Return all metrics of given predictions; an unanswered example is wrong with confidence 0."""
+    known = frozenset(tasks.names) if tasks else None
+    right = metrics.exact_scores(examples, predictions)
+    confidences = [plan.confidence if plan is not None else 0.0 for plan in predictions]
+    return {
+        "n": float(len(examples)),
+        "unanswered": float(sum(plan is None for plan in predictions)),
+        "node_f1": metrics.node_f1(examples, predictions),
+        "link_f1": metrics.link_f1(examples, predictions),
+        "edge_f1": metrics.edge_f1(examples, predictions),
+        "exact": float(right.mean()),
+        "decomposition_accuracy": metrics.decomposition_accuracy(examples, predictions),
+        "dag_validity": metrics.dag_validity(predictions, known),
+        "ece": metrics.ece(confidences, right),
+        "brier": metrics.brier(confidences, right),
+    }
+
+
+def ms_per_plan(predictor: PlanPredictor, examples: Sequence[PlanExample]) -> float:
+    """Return the median time of planning one instruction alone, in milliseconds.
+
+    A number never seen before is added to each instruction, because encoders remember texts that they have
+    seen, and a user's next instruction is not among those.
+    """
+    times = []
+    for example in examples[: _TIMED + 1]:
+        text = f"{example.instruction} (request {time.perf_counter_ns()})"
+        started = time.perf_counter()
+        _single(predictor, text)
+        times.append((time.perf_counter() - started) * 1000)
+    return float(np.median(times[1:] or times))  # the first call pays for what is loaded lazily
+
+
+def compare(
+    predictors: Mapping[str, PlanPredictor],
+    examples: Sequence[PlanExample],
+    *,
+    reference: str | None = None,
+    tasks: TaskCatalog | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure all predictors on the same examples and say how far each differs from `reference`.
+
+    Args:
+        predictors: By name.
+        examples: With the gold plans; examples of one group are drawn together.
+        reference: The first one, if not given.
+        tasks: See `evaluate_predictor`.
+        resamples: Bootstrap draws.
+        seed: Of the draws.
+
+    Returns:
+        `results`: metrics by name; `reference`; `differences`: by name and metric, reference minus the other,
+        as `mean` with the 95 % interval `low`..`high`.
+
+    Raises:
+        InputError: There is no example or no predictor, or `reference` is not among them.
+    """
+    if not predictors or not examples:
+        raise InputError("A comparison needs at least one predictor and one example.")
+    base = reference if reference is not None else next(iter(predictors))
+    if base not in predictors:
+        raise InputError(f"The reference {base!r} is not among the predictors: {', '.join(predictors)}.")
+    found = {name: answers(predictor, examples) for name, predictor in predictors.items()}
+    scores = {name: _scores(examples, predictions) for name, predictions in found.items()}
+    differences = {
+        name: {
+            key: paired_bootstrap(
+                scores[base][key], scores[name][key], _groups(examples), resamples=resamples, seed=seed
+            )
+            for key in COMPARED
+        }
+        for name in predictors
+        if name != base
+    }
+    results = {
+        name: {
+            **measure(examples, predictions, tasks),
+            "ms_per_plan_p50": ms_per_plan(predictors[name], examples),
+        }
+        for name, predictions in found.items()
+    }
+    return {"results": results, "reference": base, "differences": differences}
+
+
+def paired_bootstrap(
+    ours: metrics.Floats,
+    theirs: metrics.Floats,
+    groups: Sequence[str],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the mean of `ours - theirs` with its 95 % interval.
+
+    Whole groups are drawn, because instances of one template are right or wrong together; drawing them one
+    by one would make the interval too narrow.
+    """
+    codes = {name: code for code, name in enumerate(dict.fromkeys(groups))}
+    member = np.array([codes[name] for name in groups])
+    sums = np.bincount(member, weights=ours - theirs, minlength=len(codes))  # (G,)
+    sizes = np.bincount(member, minlength=len(codes))  # (G,)
+    draws = np.random.default_rng(seed).integers(0, len(codes), size=(resamples, len(codes)))
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {"mean": float((ours - theirs).mean()), "low": float(low), "high": float(high)}
+
+
+def _groups(examples: Sequence[PlanExample]) -> list[str]:
+    return [example.group or f"\0{index}" for index, example in enumerate(examples)]
+
+
+def _scores(
+    examples: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]
+) -> dict[str, metrics.Floats]:
+    return {
+        "node_f1": metrics.node_f1_scores(examples, predictions),
+        "link_f1": metrics.link_f1_scores(examples, predictions),
+        "edge_f1": metrics.edge_f1_scores(examples, predictions),
+        "exact": metrics.exact_scores(examples, predictions),
+    }
+
+
+def _single(predictor: PlanPredictor, text: str) -> PlanPrediction | None:
+    try:
+        return predictor.predict([text])[0]
+    except OrchestAIError:
+        return None

@@ -1,0 +1,31 @@
+"""Execution logs that survive a crash: written in segments, read line by line, one table a day."""
+
+from __future__ import annotations
+
+from orchestai.logs.ingest import IngestReport, ingest_day, table_path
+from orchestai.logs.quarantine import BadLine
+from orchestai.logs.query import find_execution, read_executions
+from orchestai.logs.reader import SegmentContent, iter_segment, read_segment
+from orchestai.logs.record import SCHEMA_VERSION, ExecutionLogRecord, ExecutionSource
+from orchestai.logs.segments import RepairedSegment, closed_segments, list_days, repair_orphans
+from orchestai.logs.writer import ExecutionLogger
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "BadLine",
+    "ExecutionLogRecord",
+    "ExecutionLogger",
+    "ExecutionSource",
+    "IngestReport",
+    "RepairedSegment",
+    "SegmentContent",
+    "closed_segments",
+    "find_execution",
+    "ingest_day",
+    "iter_segment",
+    "list_days",
+    "read_executions",
+    "read_segment",
+    "repair_orphans",
+    "table_path",
+]

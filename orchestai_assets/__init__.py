@@ -1,0 +1,1 @@
+"""The software-defined assets: execution logs, their validation, training data, checkpoint, report."""

@@ -1,0 +1,67 @@
+"""Checks of a day of execution logs."""
+
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from orchestai.config import Project
+from orchestai.logs import table_path
+from orchestai_assets import keys
+from orchestai_assets.checks.expectations import run_suite, suite_result
+from orchestai_assets.io import execution_tables, executions_folder, read_table
+from resources.orchestai_resource import OrchestAIResource
+
+
+@dg.asset_check(
+    asset=keys.EXECUTION_LOGS,
+    name="schema",
+    blocking=True,
+    description="The table has the columns and types that this release writes.",
+)
+def execution_logs_schema(
+    context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource
+) -> dg.AssetCheckResult:
+    """Compare the columns of the day's table with what the library writes."""
+    from orchestai.logs.columns import execution_schema
+
+    found = read_table(_tables(context, orchestai.project)).schema
+    wanted = execution_schema()
+    wrong = [
+        f"{field.name}: {found.field(field.name).type}" if field.name in found.names else f"{field.name}: missing"
+        for field in wanted
+        if field.name not in found.names or found.field(field.name).type != field.type
+    ]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description="Columns differ from the schema." if wrong else "All columns are as they should be.",
+        metadata={
+            "gate": "columns",
+            "observed": "; ".join(wrong) or f"{len(found.names)} columns",
+            "allowed": f"the {len(wanted.names)} columns of the execution log",
+        },
+    )
+
+
+@dg.asset_check(
+    asset=keys.EXECUTION_LOGS,
+    name="expectations",
+    blocking=True,
+    description="The rules of dbt_like_configs/expectations/execution_logs.yml, applied by Great Expectations.",
+)
+def execution_logs_expectations(
+    context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource
+) -> dg.AssetCheckResult:
+    """Apply the declared suite to the day's table."""
+    suite = orchestai.project.expectations["execution_logs"]
+    columns = {rule.column for rule in suite.expectations if rule.column is not None}
+    tables = _tables(context, orchestai.project)
+    present = set(read_table(tables[:1]).column_names)
+    return suite_result(suite, run_suite(suite, read_table(tables, sorted(columns & present) or None)))
+
+
+def _tables(context: dg.AssetCheckExecutionContext, project: Project) -> list[Path]:
+    """Return the table of the run's day; a check that is run alone, without a day, looks at all of them."""
+    if context.has_partition_key:
+        return [table_path(executions_folder(project), date.fromisoformat(context.partition_key))]
+    return execution_tables(project)

@@ -1,0 +1,57 @@
+"""Plots that only the assets need; those of planners are in `orchestai.evaluation.plots`."""
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DPI = 110
+_HOURS = 24
+
+
+def executions_by_hour(table: "pa.Table") -> bytes:
+    """Draw how many executions ended in each hour of the day (UTC), stacked by planner, as PNG."""
+    hours = [moment.hour for moment in table["timestamp"].to_pylist()]
+    planners = [planner or "unknown" for planner in table["planner"].to_pylist()]
+    counts = Counter(zip(planners, hours, strict=True))
+    figure, axes = _figure(7, 2.8)
+    bottom = [0] * _HOURS
+    for planner in sorted(set(planners)):
+        heights = [counts[planner, hour] for hour in range(_HOURS)]
+        axes.bar(range(_HOURS), heights, bottom=bottom, label=planner, width=0.85)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    axes.set_xticks(range(0, _HOURS, 3))
+    axes.set_xlim(-0.6, _HOURS - 0.4)
+    axes.set_xlabel("hour (UTC)")
+    axes.set_ylabel("executions")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(title="planner", fontsize=8)
+    return _png(figure)
+
+
+def balance(counts: Mapping[str, int], *, title: str) -> bytes:
+    """Draw how often each value occurs, the most frequent first, as PNG."""
+    rows = sorted(counts.items(), key=lambda row: (row[1], row[0]))
+    figure, axes = _figure(7, max(1.8, 0.3 * len(rows) + 1))
+    bars = axes.barh([name for name, _ in rows], [count for _, count in rows])
+    axes.bar_label(bars, padding=2, fontsize=8)
+    axes.margins(x=0.1)
+    axes.set_title(title)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    # No pyplot: it keeps global state, and a Dagster process draws from several threads.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
