@@ -12,12 +12,11 @@ from resources.executors import executor_for
 UnresolvedJob = Any  # Dagster keeps the type of what `define_asset_job` returns to itself.
 
 
-def ingest_and_validate_job(project: Project, days: dg.DailyPartitionsDefinition) -> UnresolvedJob:
+def ingest_and_validate_job(project: Project) -> UnresolvedJob:
     """Return the job that ingests one day and validates all days."""
     return dg.define_asset_job(
         INGEST_AND_VALIDATE,
         selection=dg.AssetSelection.assets(keys.EXECUTION_LOGS, keys.DATASET_VALIDATION),
-        partitions_def=days,
         executor_def=executor_for(project.dagster),
         description="Ingests the closed log segments of a day and validates all days so far.",
     )

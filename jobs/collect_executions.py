@@ -25,7 +25,7 @@ class CollectConfig(dg.Config):
 
 
 @dg.op
-def collect_executions(
+def collect_corpus(
     context: dg.OpExecutionContext, config: CollectConfig, orchestai: OrchestAIResource
 ) -> None:
     """Run the corpus; what is logged already is not run again."""
@@ -70,6 +70,6 @@ def collect_executions_job(project: Project) -> dg.JobDefinition:
         description="Runs the instructions of a corpus and logs every execution.",
     )
     def job() -> None:
-        collect_executions()
+        collect_corpus()
 
     return job

@@ -1,4 +1,4 @@
-"""OrchestAI: one instruction becomes a graph of sub-tasks, each done by the cheapest model that does it well."""
+"""One instruction becomes a graph of sub-tasks, each done by the cheapest model that does it well."""
 
 from __future__ import annotations
 

@@ -198,9 +198,22 @@ class WorkerUnavailableError(TransientWorkerError):
 
 
 class MalformedResponseError(TransientWorkerError):
-    """An answer that is not in the format that was asked for."""
+    """An answer that is not in the format that was asked for.
+
+    Args:
+        message: What is wrong with it.
+        worker: Name of the worker.
+        remedy: What the reader can do about it.
+        answer: The text, if there was one: whoever asked may know how to repair it.
+    """
 
     code = "malformed_response"
+
+    def __init__(
+        self, message: str, *, worker: str, remedy: str | None = None, answer: str | None = None
+    ) -> None:
+        super().__init__(message, worker=worker, remedy=remedy)
+        self.answer = answer
 
 
 class WorkerAuthError(WorkerError):

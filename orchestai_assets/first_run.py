@@ -1,8 +1,8 @@
 """`make run`: the whole loop once, on embedded defaults, then the Dagster UI.
 
-Collect (live on the packaged model, then on simulated workers) -> ingest and validate -> train Phase 1 -> answer one
-instruction that was not trained on -> summary. The assets are materialised by Dagster runs, so the UI shows what
-happened. A stage whose result is there already is not repeated.
+Collect (live on the packaged model, then on simulated workers) -> ingest and validate -> train Phase 1 ->
+answer one instruction that was not trained on -> summary. The assets are materialised by Dagster runs, so the
+UI shows what happened. A stage whose result is there already is not repeated.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from orchestai.app.collection import LIVE, collect_starter, logged_executions, starter_items
 from orchestai.app.planning import current_checkpoint
@@ -314,7 +315,11 @@ def show_summary(project: Project, summary: dict[str, Any]) -> None:
     console.print()
     console.print(
         Panel(
-            f"[bold]{answer['instruction']}[/]\n[dim]{answer['planner']} plan: {steps}[/]\n\n{answer['text']}",
+            Text.assemble(
+                (answer["instruction"], "bold"),
+                (f"\n{answer['planner']} plan: {steps}\n\n", "dim"),
+                answer["text"],
+            ),
             title="An instruction it was not trained on",
             title_align="left",
         )

@@ -22,7 +22,27 @@ _CELL_CHARS = 120
 
 def executions_folder(project: Project) -> Path:
     """Return the folder of the tables of executions, one file a day."""
-    return project.paths.data / "executions"
+    return project.paths.data / "execution_logs"
+
+
+def training_folder(project: Project) -> Path:
+    """Return the folder of the training data."""
+    return project.paths.data / "training_data"
+
+
+def validation_file(project: Project) -> Path:
+    """Return the file of the verdict on the executions."""
+    return project.paths.reports / "validation" / "report.json"
+
+
+def phase1_folder(project: Project) -> Path:
+    """Return the folder of the Phase 1 checkpoint, which plans are made with."""
+    return project.paths.checkpoints / "phase1"
+
+
+def report_folder(project: Project) -> Path:
+    """Return the folder of the report on Phase 1."""
+    return project.paths.reports / "phase1"
 
 
 def execution_tables(project: Project) -> list[Path]:

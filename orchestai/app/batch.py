@@ -90,7 +90,8 @@ def load_predictor(
 
 def _read_lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): JSON allows U+2028 and the like inside a string.
+        return file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start}).") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestai.app.runtime import Runtime, build_runtime
 from orchestai.config import Project, RoutingConfig
 from orchestai.contracts import ExecutionResult, Modality, Plan
+from orchestai.errors import InputError
 from orchestai.importers.starter import StarterRecord, read_starter
 from orchestai.logs import ExecutionSource, read_executions
 from orchestai.routing.assign import assign_workers, explore_workers
@@ -34,10 +35,21 @@ def starter_items(
     Args:
         project: The configuration.
         records: The corpus.
-        corpus: Its file; media paths are relative to its folder.
+        corpus: Its file or folder; media paths are relative to the folder.
         live: Executions on real workers.
         rounds: Executions of each instruction on simulated workers.
+
+    Raises:
+        InputError: The catalog has no worker of the kind that is asked for.
     """
+    kinds = {worker.simulated for worker in project.workers.profiles()}
+    for wanted, simulated, kind in ((live, False, "real"), (rounds, True, "simulated")):
+        if wanted and simulated not in kinds:
+            option = "--rounds" if simulated else "--live"
+            raise InputError(
+                f"The catalog has no {kind} worker, and {option} {wanted} asks for {kind} executions.",
+                remedy=f"Use {option} 0, or add such a worker to dbt_like_configs/workers/.",
+            )
     eligible = [record for record in records if record.split == "train" and _is_chat_only(project, record)]
     eligible.sort(key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())
     real = [_item(project, record, corpus, LIVE, 0) for record in eligible[:live]]
@@ -48,12 +60,16 @@ def starter_items(
 
 
 def reference_answers(records: Sequence[StarterRecord]) -> dict[str, str]:
-    """Return an accepted answer by instruction text, for the simulated workers to know."""
+    """Return an accepted answer by instruction and by sub-task, for the simulated workers to know.
+
+    Many prompts hold the description of a sub-task and not the instruction, so both are keys.
+    """
     answers = {}
     for record in records:
         answer = reference_answer(record.acceptance)
         if answer is not None:
             answers[record.instruction] = answer
+            answers.update((node.description, answer) for node in record.graph.nodes)
     return answers
 
 
@@ -123,7 +139,7 @@ def _is_chat_only(project: Project, record: StarterRecord) -> bool:
 
 
 def _item(project: Project, record: StarterRecord, corpus: Path, kind: str, number: int) -> CollectionItem:
-    instruction = record.to_instruction(corpus.parent)
+    instruction = record.to_instruction(corpus if corpus.is_dir() else corpus.parent)
     execution_id = f"{kind}-{record.id}-{number}"
     if kind == LIVE:
         assignments = assign_workers(

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from orchestai.app.planning import current_checkpoint
 from orchestai.config import Project
 from orchestai.endpoint import find_model
+from orchestai.errors import CheckpointError
 
 _MIN_FREE_BYTES = 1 << 30
 
@@ -31,6 +32,7 @@ def diagnose(project: Project) -> list[Finding]:
         Finding("project", "ok", f"{project.directory}, target {project.target}"),
         _storage(project.home),
         _model(),
+        _encoder(project.planner.encoder),
         _port("packaged model's port", project.endpoint.host, project.endpoint.port),
         *_workers(project),
         _checkpoint(project),
@@ -61,12 +63,26 @@ def _model() -> Finding:
     return Finding("packaged model", "ok", f"{path.name}, {path.stat().st_size / 2**20:.0f} MiB")
 
 
+def _encoder(name: str) -> Finding:
+    from orchestai.embeddings.loading import MINILM, packaged_minilm
+
+    if name != MINILM:
+        return Finding("encoder", "note", f"{name}: looked up when it is first used")
+    try:
+        path = packaged_minilm()
+    except CheckpointError as error:
+        return Finding("encoder", "failed", str(error))
+    return Finding("encoder", "ok", f"{name}, {path}")
+
+
 def _port(name: str, host: str, port: int) -> Finding:
     if port == 0:
         return Finding(name, "ok", "any free port")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        used = probe.connect_ex((host, port)) == 0
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+        used = True
+    except OSError:
+        used = False
     message = f"{host}:{port} is in use; fine if `orchestai up` runs" if used else f"{host}:{port} is free"
     return Finding(name, "note" if used else "ok", message)
 

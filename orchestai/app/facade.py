@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import ValidationError
+
 from orchestai.app.runtime import Execution, build_runtime
 from orchestai.config import Settings, load_project
-from orchestai.contracts import Budget, ExecutionResult, Instruction, Plan
+from orchestai.contracts import ExecutionResult, Instruction, Plan
 from orchestai.engine.engine import OnEvent
+from orchestai.errors import InputError
 
 
 class OrchestAI:
@@ -94,16 +98,25 @@ class OrchestAI:
         await self.aclose()
 
 
-def as_instruction(instruction: str | Instruction, fields: dict[str, object]) -> Instruction:
+def as_instruction(instruction: str | Instruction, fields: Mapping[str, object]) -> Instruction:
     """Return an `Instruction` of text and further fields.
 
     Raises:
-        InstructionError: The text cannot be an instruction.
-        ValidationError: A field is wrong.
+        InputError: The text cannot be an instruction, or a field is wrong.
     """
     if isinstance(instruction, Instruction):
-        return instruction.model_copy(update=fields) if fields else instruction
-    budget = fields.get("budget")
-    if isinstance(budget, dict):
-        fields = {**fields, "budget": Budget(**budget)}
-    return Instruction.model_validate({"text": instruction, **fields})
+        if not fields:
+            return instruction
+        given: dict[str, object] = {**instruction.model_dump(), **fields}
+    else:
+        given = {"text": instruction, **fields}
+    try:
+        return Instruction.model_validate(given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"`{'.'.join(map(str, item['loc']))}`: {item['msg']}, got {item['input']!r:.80}"
+            for item in error.errors(include_url=False)
+        )
+        raise InputError(
+            f"The instruction is not valid: {problems}.", remedy="Correct these fields."
+        ) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
-from orchestai.contracts import Modality
+from orchestai.contracts import Modality, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.planner import HybridPlanner, Proposer
 from orchestai.planner.rules import RulesPlanner
@@ -26,7 +26,7 @@ def build_planner(
     llm = None
     name = _planning_worker(project, workforce)
     if name is not None:
-        llm = LLMPlanner(workforce[name], prompts, project.tasks, config.max_repairs)
+        llm = LLMPlanner(_LateWorker(workforce, name), prompts, project.tasks, config.max_repairs)
     return HybridPlanner(
         tasks=project.tasks,
         workers=workforce.catalog,
@@ -36,6 +36,24 @@ def build_planner(
         llm=llm,
         confidence_threshold=config.confidence_threshold,
     )
+
+
+class _LateWorker:
+    """A worker opened when it is first called: if its server cannot start, the rules still plan."""
+
+    def __init__(self, workforce: Workforce, name: str) -> None:
+        self._workforce = workforce
+        self._name = name
+
+    @property
+    def profile(self) -> WorkerProfile:
+        return self._workforce.catalog[self._name]
+
+    async def run(self, request: WorkerRequest) -> WorkerOutput:
+        return await self._workforce[self._name].run(request)
+
+    async def aclose(self) -> None:
+        """Leave it to the workforce, which owns the worker."""
 
 
 def _planning_worker(project: Project, workforce: Workforce) -> str | None:

@@ -34,8 +34,8 @@ class Execution:
 class Runtime:
     """Everything that it takes to run instructions; made by `open_runtime`.
 
-    The asynchronous methods may be awaited on any event loop: the first loop that is used owns the connections,
-    calls from other loops are handed over to it. The synchronous methods bring a loop of their own.
+    Synchronous and asynchronous methods may be mixed, from any thread and any event loop: all work is done on
+    one loop in a thread of its own, which holds the connections. `on_event` is called in that thread.
 
     Attributes:
         project: The configuration.
@@ -60,8 +60,8 @@ class Runtime:
         self.logger = logger
         self.workforce = workforce
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
+        self._closed = False
 
     async def aplan(self, instruction: Instruction) -> Plan:
         """Plan without running.
@@ -69,7 +69,7 @@ class Runtime:
         Raises:
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
-        return await self._on_own_loop(self.planner.plan(instruction))
+        return await self._hand_over(self.planner.plan(instruction))
 
     async def aexecute(
         self,
@@ -86,7 +86,7 @@ class Runtime:
             NoWorkerError: A sub-task needs a call that no worker answers.
             StorageError: The log cannot be written.
         """
-        return await self._on_own_loop(
+        return await self._hand_over(
             self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id)
         )
 
@@ -120,24 +120,24 @@ class Runtime:
             self.logger.log(self._record(instruction, plan, result, source))
 
     def close(self) -> None:
-        """Close log, connections and local servers."""
-        if self._loop is not None and self._thread is None:
-            # The owning loop is the caller's and may be gone; its connections die with it.
-            self.workforce.stop()
-        else:
-            self._call(self.workforce.aclose())
-        if self.logger is not None:
-            self.logger.close()
-        if self._thread is not None:
-            self._thread.close()
+        """Close log, connections and local servers; closing twice is allowed."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            thread, self._thread = self._thread, None
+        with contextlib.ExitStack() as stack:
+            if self.logger is not None:
+                stack.callback(self.logger.close)
+            if thread is None:
+                self.workforce.stop()  # nothing was called, so nothing else is open
+            else:
+                stack.callback(thread.close)
+                thread.call(self.workforce.aclose())
 
     async def aclose(self) -> None:
-        """Close log, connections and local servers from asynchronous code."""
-        await self._on_own_loop(self.workforce.aclose())
-        if self.logger is not None:
-            await asyncio.to_thread(self.logger.close)
-        if self._thread is not None:
-            self._thread.close()
+        """Close from asynchronous code; see `close`."""
+        await asyncio.to_thread(self.close)
 
     async def _execute(
         self,
@@ -166,23 +166,28 @@ class Runtime:
         )
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        with self._lock:
-            if self._loop is None:
-                self._thread = LoopThread()
-                self._loop = self._thread.loop
-        if self._thread is None:
+        thread = self._open_thread(coroutine)
+        if thread.is_current:
             coroutine.close()
-            raise RuntimeError("This runtime belongs to an event loop: await its asynchronous methods.")
-        return self._thread.call(coroutine)
+            raise RuntimeError(
+                "A callback of this runtime cannot wait for it: await its asynchronous methods."
+            )
+        return thread.call(coroutine)
 
-    async def _on_own_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        running = asyncio.get_running_loop()
-        with self._lock:
-            if self._loop is None:
-                self._loop = running
-        if self._loop is running:
+    async def _hand_over(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        thread = self._open_thread(coroutine)
+        if thread.is_current:
             return await coroutine
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+        return await asyncio.wrap_future(thread.submit(coroutine))
+
+    def _open_thread(self, coroutine: Coroutine[Any, Any, T]) -> LoopThread:
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise RuntimeError("This runtime is closed: open another one.")
+            if self._thread is None:
+                self._thread = LoopThread()
+            return self._thread
 
 
 @contextlib.contextmanager
@@ -225,7 +230,7 @@ def build_runtime(
     """
     workforce = Workforce(project, mock=mock, references=references or {})
     prompts = PromptLibrary(project.prompts)
-    engine = Engine(workforce, prompts, project.tasks, project.engine)
+    engine = Engine(workforce, prompts, project.tasks, project.engine, profiles=workforce.catalog)
     planner = build_planner(project, workforce, prompts, learned=learned)
     logger = ExecutionLogger(project.paths.execution_logs, project.logs) if log else None
     return Runtime(project, planner=planner, engine=engine, logger=logger, workforce=workforce)

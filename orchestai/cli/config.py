@@ -8,7 +8,16 @@ import typer
 import yaml
 from rich.syntax import Syntax
 
-from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json
+from orchestai.cli.console import (
+    JsonOption,
+    ProjectOption,
+    TargetOption,
+    open_project,
+    out,
+    plain,
+    print_json,
+    safe,
+)
 from orchestai.config import describe, write_schemas
 
 _app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
@@ -25,7 +34,7 @@ def check(project_dir: Path = ProjectOption, target: str = TargetOption) -> None
     project = open_project(project_dir, target)
     simulated = sum(worker.simulated for worker in project.workers.profiles())
     out.print(
-        f"[green]✓[/] {project.directory} · target {project.target} · {len(project.tasks)} task types · "
+        f"[green]✓[/] {safe(project.directory)} · target {safe(project.target)} · {len(project.tasks)} task types · "
         f"{len(project.workers)} workers ({simulated} simulated) · {len(project.prompts)} prompts"
     )
 
@@ -58,4 +67,4 @@ def schemas(
     """Write the JSON Schemas that editors complete and check the YAML files with."""
     folder = directory or open_project(project_dir, None).directory / "schemas"
     for path in write_schemas(folder):
-        out.print(str(path), highlight=False)
+        out.print(plain(path), soft_wrap=True)

@@ -16,7 +16,9 @@ from orchestai.cli.console import (
     err,
     open_project,
     out,
+    plain,
     print_json,
+    safe,
 )
 from orchestai.cli.progress import progress_bar
 from orchestai.contracts import ExecutionResult
@@ -64,7 +66,10 @@ def collect_command(
     for name, report in (("real", real), ("simulated", simulated)):
         table.add_row(name, str(report.executed), str(report.succeeded), str(report.skipped))
     out.print(table)
-    out.print(f"Logged in {project.paths.execution_logs}")
+    for name, report in (("real", real), ("simulated", simulated)):
+        if report.unplanned:
+            out.print(f"[red]{report.unplanned} {name} ones could not be planned.[/]")
+    out.print(plain(f"Logged in {project.paths.execution_logs}"), soft_wrap=True)
 
 
 def import_command(
@@ -82,7 +87,7 @@ def import_command(
         return
     for name, value in report.model_dump(mode="json").items():
         if value not in (None, [], {}, 0):
-            out.print(f"{name}: {value}", highlight=False)
+            out.print(plain(f"{name}: {value}"), soft_wrap=True)
 
 
 def validate(
@@ -109,8 +114,8 @@ def validate(
     else:
         rows = Table("gate", "observed", "allowed", "", box=None)
         for gate in report.gates:
-            mark = "[green]passed[/]" if gate.passed else f"[red]{gate.severity}[/] {gate.remedy or ''}"
-            rows.add_row(gate.name, str(gate.observed), str(gate.allowed), mark)
+            mark = "[green]passed[/]" if gate.passed else f"[red]{gate.severity}[/] {safe(gate.remedy or '')}"
+            rows.add_row(plain(gate.name), plain(gate.observed), plain(gate.allowed), mark)
         out.print(rows)
         verdict = "[green]approved[/]" if report.approved else "[red]refused[/]"
         out.print(f"{verdict}: {report.rows} rows")

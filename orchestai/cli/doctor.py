@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from orchestai.app.diagnose import diagnose
-from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json
+from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +23,10 @@ def doctor(as_json: bool = JsonOption, project_dir: Path = ProjectOption, target
     else:
         marks = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "failed": "[red]✗[/]"}
         for finding in findings:
-            out.print(f"{marks[finding.state]} [bold]{finding.name}[/]: {finding.message}", highlight=False)
+            out.print(
+                f"{marks[finding.state]} [bold]{safe(finding.name)}[/]: {safe(finding.message)}",
+                highlight=False,
+                soft_wrap=True,
+            )
     if any(finding.state == "failed" for finding in findings):
         raise typer.Exit(1)

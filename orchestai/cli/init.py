@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from orchestai.app.scaffold import create_project
-from orchestai.cli.console import out
+from orchestai.cli.console import out, safe
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +18,10 @@ def register(app: typer.Typer) -> None:
 def init(directory: Path = typer.Argument(..., help="Folder to make.")) -> None:
     """Write a project of your own: configuration to edit, workspace.yaml, .env.example."""
     for path in create_project(directory):
-        out.print(f"  [green]+[/] {path}", highlight=False)
+        out.print(f"  [green]+[/] {safe(path)}", highlight=False, soft_wrap=True)
     out.print(
-        f"\nNext:\n  cd {directory}\n  orchestai config check --project configs\n"
-        f'  orchestai run "Write a haiku about rivers" --project configs'
+        f"\nNext:\n  cd {safe(directory)}\n  orchestai config check --project configs\n"
+        f'  orchestai run "Write a haiku about rivers" --project configs',
+        highlight=False,
+        soft_wrap=True,
     )

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from orchestai.app.learning import evaluate_checkpoint, read_examples, train_phase1
-from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json
+from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
 
 _train = typer.Typer(help="Train the planner.", no_args_is_help=True)
@@ -64,7 +64,9 @@ def phase1(
     first, last = result.history[0], result.history[-1]
     out.print(
         f"Loss {first['train_loss']:.3f} → {last['train_loss']:.3f} in {len(result.history)} epochs, "
-        f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {result.checkpoint}"
+        f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {safe(result.checkpoint)}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -90,4 +92,4 @@ def evaluate(
             name, *(f"{row[column]:.1f}" if row.get(column) is not None else "" for column in columns)
         )
     out.print(table)
-    out.print(f"{results['examples']} examples of the {split} split of {source}")
+    out.print(f"{results['examples']} examples of the {split} split of {safe(source)}", soft_wrap=True)

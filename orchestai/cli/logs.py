@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,22 @@ from orchestai.cli.console import (
     ProjectOption,
     TargetOption,
     dollars,
+    err,
     milliseconds,
     open_project,
     out,
+    plain,
     print_json,
+    safe,
 )
-from orchestai.cli.tree import PlanTree
+from orchestai.cli.tree import PlanTree, simulated_nodes
 from orchestai.config import Project
 from orchestai.contracts import ExecutionEvent
 from orchestai.errors import InputError
 from orchestai.logs import ExecutionLogRecord, find_execution, read_executions
 
 _app = typer.Typer(help="Look at what was executed.", no_args_is_help=True)
+_RANDOM_ID = re.compile("[0-9a-f]{32}")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -67,13 +72,13 @@ def list_executions(
     for record in records:
         table.add_row(
             record.timestamp.strftime("%m-%d %H:%M"),
-            record.execution_id if len(record.execution_id) < 12 else record.execution_id[:12],
+            plain(_short_id(record.execution_id)),
             _state(record),
-            record.planner_outputs.planner or "",
+            plain(record.planner_outputs.planner or ""),
             str(len(record.planner_outputs.task_types)),
             dollars(record.cost),
             milliseconds(record.latency_ms),
-            " ".join(record.instruction.split()),
+            plain(" ".join(record.instruction.split())),
         )
     out.print(table)
 
@@ -91,18 +96,19 @@ def show(
     if as_json:
         print_json(json.loads(record.model_dump_json()))
         return
-    out.print(record.instruction, markup=False)
+    out.print(plain(record.instruction))
     out.print()
-    out.print(_tree(project, record))
+    out.print(_tree(record))
     outputs: dict[str, Any] = record.execution_result.get("outputs") or {}
     if "-1" in outputs:
-        out.print(Panel(str(outputs["-1"]), title="answer", title_align="left", border_style="dim"))
+        out.print(Panel(plain(outputs["-1"]), title="answer", title_align="left", border_style="dim"))
     for check in record.checks:
         mark = "[green]held[/]" if check.held else "[red]failed[/]"
-        out.print(f"check {mark}:", check.check.model_dump_json(exclude_defaults=True))
+        out.print(f"check {mark}: {safe(check.check.model_dump_json(exclude_defaults=True))}")
     out.print(
         f"{_state(record)} {dollars(record.cost)} · {milliseconds(record.latency_ms)} · "
-        f"{record.timestamp.isoformat(timespec='seconds')} · {record.execution_id}"
+        f"{record.timestamp.isoformat(timespec='seconds')} · {safe(record.execution_id)}",
+        soft_wrap=True,
     )
 
 
@@ -121,17 +127,19 @@ def replay(
     with open_runtime(project, mock=mock) as runtime:
         plan = None if new_plan else plan_of(record)
         execution = runtime.execute(instruction, plan)
-        out.print(PlanTree(execution.plan, runtime.workforce.catalog))
+        out.print(PlanTree(execution.plan, simulated_nodes(execution.plan, runtime.workforce.catalog)))
     before = str((record.execution_result.get("outputs") or {}).get("-1", ""))
     out.print(
         Columns(
             [
-                Panel(before, title=f"then {_state(record)}", width=max(out.width // 2 - 1, 30)),
-                Panel(execution.result.answer, title="now", width=max(out.width // 2 - 1, 30)),
+                Panel(plain(before), title=f"then {_state(record)}", width=max(out.width // 2 - 1, 30)),
+                Panel(plain(execution.result.answer), title="now", width=max(out.width // 2 - 1, 30)),
             ]
         )
     )
     out.print(f"now {dollars(execution.result.total_cost)} · execution {execution.result.execution_id}")
+    if execution.result.error:
+        err.print(plain(execution.result.error, "red"), soft_wrap=True)
     if not execution.result.completed:
         raise typer.Exit(1)
 
@@ -147,13 +155,15 @@ def compare(
     project = open_project(project_dir, target)
     records = [_find(project, first), _find(project, second)]
     width = out.width // 2 - 1
-    out.print(Columns([Panel(_tree(project, r), title=r.execution_id[:32], width=width) for r in records]))
-    table = Table("", *(record.execution_id[:32] for record in records), box=None)
-    table.add_row("instruction", *(" ".join(r.instruction.split())[:60] for r in records))
+    titles = [plain(record.execution_id[:32]) for record in records]
+    pairs = zip(records, titles, strict=True)
+    out.print(Columns([Panel(_tree(record), title=title, width=width) for record, title in pairs]))
+    table = Table("", *titles, box=None)
+    table.add_row("instruction", *(plain(" ".join(r.instruction.split())[:60]) for r in records))
     table.add_row("accepted", *("yes" if r.success else "no" for r in records))
     table.add_row("cost", *(dollars(r.cost) for r in records))
     table.add_row("latency", *(milliseconds(r.latency_ms) for r in records))
-    table.add_row("tasks", *(", ".join(r.planner_outputs.task_type_names) for r in records))
+    table.add_row("tasks", *(plain(", ".join(r.planner_outputs.task_type_names)) for r in records))
     out.print(table)
 
 
@@ -164,11 +174,11 @@ def parse_since(text: str, now: datetime | None = None) -> datetime:
         InputError: It is neither.
     """
     now = now or datetime.now(UTC)
-    if text[-1:] in _UNITS and text[:-1].isdigit():
-        return now - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
     try:
+        if text[-1:] in _UNITS and text[:-1].isdecimal():
+            return now - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f"`--since` must be like 30m, 12h, 7d or 2026-11-21, got {text!r}.") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -190,8 +200,13 @@ def _state(record: ExecutionLogRecord) -> str:
     return f"{state} [magenta]sim[/]" if record.simulated else state
 
 
-def _tree(project: Project, record: ExecutionLogRecord) -> PlanTree:
-    tree = PlanTree(plan_of(record), project.workers)
+def _short_id(execution_id: str) -> str:
+    # Ids that we made are random: their beginning is enough. Others say something to whoever chose them.
+    return execution_id[:12] if _RANDOM_ID.fullmatch(execution_id) else execution_id
+
+
+def _tree(record: ExecutionLogRecord) -> PlanTree:
+    tree = PlanTree(plan_of(record), [subtask.index for subtask in record.subtasks if subtask.simulated])
     for subtask in record.subtasks:
         tree.update(
             ExecutionEvent(

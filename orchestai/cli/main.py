@@ -9,7 +9,7 @@ import click
 import typer
 
 from orchestai.cli import config, data, doctor, init, learn, logs, run, serve
-from orchestai.cli.console import err
+from orchestai.cli.console import err, print_error
 from orchestai.errors import InputError, OrchestAIError
 
 EXIT_FAILED = 1
@@ -40,14 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = EXIT_BAD_INPUT
-    except InputError as error:
-        err.print(f"[bold red]{error.code}[/]", end=": ")
-        err.print(str(error), markup=False, highlight=False)
-        code = EXIT_BAD_INPUT
     except OrchestAIError as error:
-        err.print(f"[bold red]{error.code}[/]", end=": ")
-        err.print(str(error), markup=False, highlight=False)
-        code = EXIT_FAILED
+        print_error(error.code, error)
+        code = EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has gone; nothing more can be said
         code = EXIT_FAILED

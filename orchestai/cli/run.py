@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from orchestai.app.batch import plan_file
+from orchestai.app.facade import as_instruction
 from orchestai.app.runtime import open_runtime
 from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
     TargetOption,
+    clean,
     dollars,
     err,
     milliseconds,
     open_project,
     out,
+    plain,
     print_json,
+    safe,
 )
-from orchestai.cli.tree import PlanTree
-from orchestai.contracts import Budget, ExecutionResult, Instruction, Plan, WorkerCatalog
+from orchestai.cli.tree import PlanTree, simulated_nodes
+from orchestai.contracts import ExecutionResult, Instruction, Plan, WorkerCatalog
 from orchestai.errors import InputError, InstructionError
 
 _MEDIA = {
@@ -65,7 +68,7 @@ def run(
         inputs=inputs,
         constraints=constraints,
         priority=priority,
-        budget=Budget(usd=budget_usd, seconds=budget_seconds),
+        budget={"usd": budget_usd, "seconds": budget_seconds},
     )
     with open_runtime(project, mock=mock, log=not dry_run) as runtime:
         workers = runtime.workforce.catalog
@@ -73,7 +76,7 @@ def run(
         if dry_run:
             _show_dry_run(the_plan, workers, as_json)
             return
-        tree = PlanTree(the_plan, workers)
+        tree = PlanTree(the_plan, simulated_nodes(the_plan, workers))
         if as_json:
             result = runtime.execute(request, the_plan).result
             print_json(_result_json(the_plan, result))
@@ -111,12 +114,13 @@ def plan(
         report = plan_file(project, file, output, catalog=catalog, checkpoint=checkpoint)
         err.print(
             f"Planned {report.planned} of {report.lines} instructions by {report.planner} "
-            f"(p50 {report.latency_ms_p50:.1f} ms) → {output}"
+            f"(p50 {report.latency_ms_p50:.1f} ms) → {safe(output)}",
+            soft_wrap=True,
         )
         if report.rejected:
             err.print(f"[red]{len(report.rejected)} lines were rejected:[/]")
             for problem in report.rejected[:10]:
-                err.print(f"  {problem}", markup=False)
+                err.print(plain(f"  {problem}"), soft_wrap=True)
             raise typer.Exit(2)
         return
     if instruction is None:
@@ -134,7 +138,7 @@ def build_instruction(
     inputs: list[Path] | None = None,
     constraints: list[str] | None = None,
     priority: str = "normal",
-    budget: Budget | None = None,
+    budget: Mapping[str, float | None] | None = None,
 ) -> Instruction:
     """Make an instruction of what the command line gave.
 
@@ -142,18 +146,28 @@ def build_instruction(
         InputError: A file is missing, or a value is not allowed.
     """
     if text == "-":
-        text = sys.stdin.read()
+        text = _read_standard_input()
     if priority not in ("low", "normal", "high"):
         raise InputError(f"`--priority` must be low, normal or high, got {priority!r}.")
-    return Instruction.model_validate(
+    return as_instruction(
+        text,
         {
-            "text": text,
             "inputs": _read_inputs(inputs or []),
             "constraints": tuple(constraints or ()),
             "priority": priority,
-            "budget": budget or Budget(),
-        }
+            "budget": budget or {},
+        },
     )
+
+
+def _read_standard_input() -> str:
+    try:
+        return typer.get_binary_stream("stdin").read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InstructionError(
+            f"Standard input is not UTF-8 text (byte {error.start}).",
+            remedy="Send plain text; pass binary material as a file input.",
+        ) from error
 
 
 def _read_inputs(paths: list[Path]) -> dict[str, str]:
@@ -161,20 +175,24 @@ def _read_inputs(paths: list[Path]) -> dict[str, str]:
     for path in paths:
         if not path.is_file():
             raise InputError(f"The input {str(path)!r} is not a file.", remedy="Check the path.")
-        kind = _MEDIA.get(path.suffix.lower())
-        if kind is not None:
-            name, value = kind, str(path.resolve())
+        kind = _MEDIA.get(path.suffix.lower(), "text")
+        if kind != "text":
+            value = str(path.resolve())
         else:
             try:
-                name, value = "text", path.read_text(encoding="utf-8")
+                value = path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise InputError(
+                    f"The input {str(path)!r} cannot be read: {error.strerror}.",
+                    remedy="Check its permissions.",
+                ) from error
             except UnicodeDecodeError as error:
                 raise InstructionError(
                     f"The input {str(path)!r} is not UTF-8 text (byte {error.start}).",
                     remedy="Give text, an image (.png .jpg .webp .gif) or audio (.wav .mp3 .m4a .flac .ogg).",
                 ) from error
-        if name in values:
-            name = f"{name}_{path.stem}"
-        values[name] = value
+        number = 1 + sum(name.split("_")[0] == kind for name in values)
+        values[kind if number == 1 else f"{kind}_{number}"] = value
     return values
 
 
@@ -182,7 +200,7 @@ def _show_dry_run(the_plan: Plan, workers: WorkerCatalog, as_json: bool) -> None
     if as_json:
         print_json(the_plan.model_dump(mode="json"))
         return
-    err.print(PlanTree(the_plan, workers))
+    err.print(PlanTree(the_plan, simulated_nodes(the_plan, workers)))
     table = Table("sub-task", "worker", "estimate", "why", box=None, header_style="dim")
     for index, assignment in enumerate(the_plan.assignments):
         simulated = " (simulated)" if workers[assignment.worker].simulated else ""
@@ -190,7 +208,7 @@ def _show_dry_run(the_plan: Plan, workers: WorkerCatalog, as_json: bool) -> None
             f"{index} {the_plan.graph.nodes[index].task_type}",
             f"{assignment.worker}{simulated}",
             f"{dollars(assignment.estimated_cost_usd)} · {milliseconds(assignment.estimated_latency_ms)}",
-            assignment.reason,
+            plain(assignment.reason),
         )
     out.print(table)
     out.print(
@@ -200,21 +218,24 @@ def _show_dry_run(the_plan: Plan, workers: WorkerCatalog, as_json: bool) -> None
 
 
 def _show_result(result: ExecutionResult) -> None:
-    out.print()
-    out.print(result.answer or "[dim](no answer)[/]", markup=not result.answer, highlight=False)
-    out.print()
+    if result.answer:
+        # Not through rich, which would wrap lines and expand tabs.
+        typer.echo(f"\n{clean(result.answer)}\n")
+    else:
+        out.print("\n[dim](no answer)[/]\n")
     if result.simulated:
         err.print("[magenta]Simulated workers took part; their words are made up.[/]")
     failed = [check for check in result.checks if not check.held]
     state = "[green]done[/]" if result.completed else "[red]failed[/]"
     err.print(
         f"{state} · {dollars(result.total_cost)} · {milliseconds(result.total_latency_ms)} · "
-        f"{result.retry_count} retries · execution {result.execution_id}"
+        f"{result.retry_count} retries · execution {result.execution_id}",
+        soft_wrap=True,
     )
     for check in failed:
-        err.print(f"[red]not accepted:[/] {escape(check.check.model_dump_json(exclude_defaults=True))}")
+        err.print(f"[red]not accepted:[/] {safe(check.check.model_dump_json(exclude_defaults=True))}")
     if result.error:
-        err.print(result.error, style="red", markup=False)
+        err.print(plain(result.error, "red"), soft_wrap=True)
 
 
 def _result_json(the_plan: Plan, result: ExecutionResult) -> dict[str, Any]:

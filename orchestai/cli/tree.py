@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.text import Text
 from rich.tree import Tree
 
-from orchestai.cli.console import dollars, milliseconds
+from orchestai.cli.console import clean, dollars, milliseconds
 from orchestai.contracts import ExecutionEvent, Plan, WorkerCatalog
 
 _MARKS = {
@@ -18,15 +20,26 @@ _MARKS = {
 }
 
 
+def simulated_nodes(plan: Plan, workers: WorkerCatalog) -> frozenset[int]:
+    """Return the nodes of a plan whose workers the simulator plays."""
+    return frozenset(
+        index for index, assignment in enumerate(plan.assignments) if workers[assignment.worker].simulated
+    )
+
+
 class PlanTree:
     """Draws a plan; `update` takes the engine's events.
 
     A node hangs below its last parent; further parents are named on its line.
+
+    Args:
+        plan: What to draw.
+        simulated: The nodes whose workers are simulated; they are marked.
     """
 
-    def __init__(self, plan: Plan, workers: WorkerCatalog) -> None:
+    def __init__(self, plan: Plan, simulated: Collection[int]) -> None:
         self._plan = plan
-        self._workers = workers
+        self._simulated = simulated
         self._events: dict[int, ExecutionEvent] = {}
 
     def update(self, event: ExecutionEvent) -> None:
@@ -40,7 +53,7 @@ class PlanTree:
             head.append(f" · confidence {plan.confidence:.2f}", style="dim")
         head.append(f" · {plan.latency_ms:.0f} ms", style="dim")
         if plan.fallback_reason:
-            head.append(f"\nfallback: {plan.fallback_reason}", style="dim")
+            head.append(f"\nfallback: {clean(plan.fallback_reason)}", style="dim")
         tree = Tree(head)
         branches: dict[int, Tree] = {}
         for index in plan.graph.topological_order:
@@ -57,7 +70,7 @@ class PlanTree:
         line = Text(f"{mark} ", style=style)
         line.append(f"{index} {subtask.task_type}", style="bold")
         line.append(f" → {assignment.worker}", style="cyan")
-        if self._workers[assignment.worker].simulated:
+        if index in self._simulated:
             line.append(" (simulated)", style="magenta")
         if event and event.status in ("done", "failed"):
             line.append(f"  {milliseconds(event.latency_ms)}  {dollars(event.cost_usd)}", style="dim")
@@ -67,8 +80,8 @@ class PlanTree:
         if len(parents) > 1:
             line.append(f"  needs {', '.join(map(str, parents))}", style="dim")
         if subtask.description:
-            text = " ".join(subtask.description.split())
+            text = " ".join(clean(subtask.description).split())
             line.append(f"\n    {text[:100]}{'…' if len(text) > 100 else ''}", style="dim")
         if event and event.error:
-            line.append(f"\n    {event.error}", style="red")
+            line.append(f"\n    {clean(event.error)}", style="red")
         return line

@@ -16,6 +16,7 @@ KeyPath = tuple[str | int, ...]
 MAX_NODES = 100_000
 """Aliases of aliases unfold without end; no honest file comes near this."""
 
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _MERGE = "tag:yaml.org,2002:merge"
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -127,6 +128,11 @@ class _Reader:
         self.document.lines.setdefault(key, node.start_mark.line + 1)
         self.open.add(id(node))
         try:
+            if node.tag not in _COLLECTIONS and not isinstance(node, yaml.ScalarNode):
+                self._report(
+                    node, key, f"has the tag {node.tag!r}.", "Use plain mappings and lists, without tags."
+                )
+                return None
             if isinstance(node, yaml.MappingNode):
                 return self._read_mapping(node, key)
             if isinstance(node, yaml.SequenceNode):
@@ -137,7 +143,9 @@ class _Reader:
 
     def _read_scalar(self, node: yaml.Node, key: KeyPath) -> Any:
         text = str(node.value)
-        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        is_plain = (
+            isinstance(node, yaml.ScalarNode) and not node.style
+        )  # the C loader says '' where the other says None
         if node.tag == "tag:yaml.org,2002:str":
             return float(text) if is_plain and _EXPONENT.fullmatch(text) else text
         try:

@@ -47,18 +47,15 @@ def select_target(
     selected = (profile, "targets", name)
     unused = {(other, "targets", each) for other in data for each in _targets(data[other])} - {selected}
     problems = [problem for key, problem in unset.items() if key[:3] not in unused]
-    configs: dict[str, ProfileConfig | None] = {}
     for each in data:
-        configs[each], found = validate(document, ProfileConfig, (each,))
-        problems.extend(found)
+        problems.extend(validate(document, ProfileConfig, (each,))[1])
     if name not in targets:
         key: KeyPath = (profile, "targets") if target else (profile, "target")
         problems.append(document.problem(key, f"has no target {name!r}.", suggest(name, targets)))
         return None, problems
-    config = configs[profile]
-    if config is None:
-        return None, problems
-    return Selection(document, selected, name, config.targets[name]), problems
+    # By itself, for the whole profile is no value when a target that is not in use lacks a variable.
+    config, _ = validate(document, TargetConfig, selected)
+    return (Selection(document, selected, name, config) if config else None), problems
 
 
 def merge_target(base: ProjectFile, selection: Selection) -> tuple[Sections | None, list[ConfigProblem]]:

@@ -1,4 +1,4 @@
-"""Frozen records that every layer shares. They load no heavy library and know no behaviour but their own rules."""
+"""Frozen records that every layer shares; they load no heavy library."""
 
 from __future__ import annotations
 

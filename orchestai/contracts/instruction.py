@@ -32,7 +32,8 @@ class Instruction(Record):
     Attributes:
         id: Identity of this request; made when not given.
         text: The instruction itself, 1 to 32,768 characters.
-        inputs: Material by name: `text`, or `image` / `audio` as a path or a data URL.
+        inputs: Material by name: `text`, or `image` / `audio` as a path or a data URL; further ones of a kind
+            are called `image_2` and so on.
         constraints: Conditions that the answer must meet, in words.
         priority: How urgent it is.
         budget: Limits in dollars, tokens and seconds.

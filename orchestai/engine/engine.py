@@ -1,4 +1,4 @@
-"""The DAG executor: a sub-task starts as soon as the last of its parents is done, with no barrier between levels."""
+"""The DAG executor: a sub-task starts as soon as the last of its parents is done; levels are no barriers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from orchestai.contracts import (
     SubtaskRecord,
     TaskCatalog,
     Worker,
+    WorkerCatalog,
     WorkerOutput,
     WorkerRequest,
 )
@@ -26,6 +27,7 @@ from orchestai.engine.ledger import Ledger, Reservation, worst_case
 from orchestai.engine.retry import call_with_retries
 from orchestai.errors import DeadlineExceededError, OrchestAIError, WorkerTimeoutError
 from orchestai.prompts import PromptLibrary
+from orchestai.prompts.library import MEDIA
 
 OnEvent = Callable[[ExecutionEvent], None]
 
@@ -45,15 +47,24 @@ class Engine:
         prompts: Makes the prompt of a sub-task.
         tasks: Says which call and how many tokens a task type needs.
         config: Attempts, pauses, parallelism and default time limit.
+        profiles: Facts of the workers, so that none is opened only to look at it; without them the workers
+            themselves are asked.
     """
 
     def __init__(
-        self, workers: WorkerLookup, prompts: PromptLibrary, tasks: TaskCatalog, config: EngineConfig
+        self,
+        workers: WorkerLookup,
+        prompts: PromptLibrary,
+        tasks: TaskCatalog,
+        config: EngineConfig,
+        *,
+        profiles: WorkerCatalog | None = None,
     ) -> None:
         self._workers = workers
         self._prompts = prompts
         self._tasks = tasks
         self._config = config
+        self._profiles = profiles
 
     async def execute(
         self,
@@ -65,9 +76,9 @@ class Engine:
     ) -> ExecutionResult:
         """Run every sub-task of `plan` and combine the answer.
 
-        A sub-task that fails takes those that wait for it with it (`skipped`) and leaves the others alone. When
-        the time allowed is over, what runs is cancelled and what is done is kept. Nothing is raised for a
-        failing worker: the result says what happened.
+        A sub-task that fails takes those that wait for it with it (`skipped`) and leaves the others alone.
+        When the time allowed is over, what runs is cancelled and what is done is kept. Nothing is raised for
+        a failing worker: the result says what happened.
 
         Args:
             instruction: What the user asked; its budget limits the execution.
@@ -114,7 +125,7 @@ class Engine:
             async with asyncio.timeout(timeout_s):
                 output = await self._attempts(worker, request, ledger, run)
         except TimeoutError:
-            run.error = DeadlineExceededError(f"The {timeout_s:g} s allowed for the sub-task are over.")
+            run.error = DeadlineExceededError(f"The {timeout_s} s allowed for the sub-task are over.")
         except OrchestAIError as error:
             run.error = error
         except Exception as error:  # a worker with a bug must not take the other sub-tasks with it
@@ -128,7 +139,9 @@ class Engine:
             task_type=subtask.task_type,
             description=subtask.description,
             worker=assignment.worker,
-            simulated=worker is not None and worker.profile.simulated,
+            simulated=worker.profile.simulated
+            if worker is not None
+            else self.is_simulated(assignment.worker),
             status="done" if failure is None else "failed",
             attempts=run.attempts,
             input_tokens=run.input_tokens,
@@ -159,13 +172,24 @@ class Engine:
             outputs,
             execution_id=execution_id,
             total_latency_ms=total_latency_ms,
-            is_simulated=lambda name: self._workers[name].profile.simulated,
+            is_simulated=self.is_simulated,
         )
+
+    def is_simulated(self, name: str) -> bool:
+        """Say whether a worker is simulated; one that the catalog lost, or that cannot be opened, is not."""
+        try:
+            profile = self._workers[name].profile if self._profiles is None else self._profiles[name]
+        except OrchestAIError:
+            return False
+        return profile.simulated
 
     async def _attempts(
         self, worker: Worker, request: WorkerRequest, ledger: Ledger, run: _SubtaskRun
     ) -> WorkerOutput:
-        limit_s = request.timeout_s or self._config.default_timeout_s
+        own_limit = "timeout_s" in worker.profile.model_fields_set
+        limit_s = request.timeout_s or (
+            worker.profile.timeout_s if own_limit else self._config.default_timeout_s
+        )
 
         async def attempt() -> WorkerOutput:
             run.attempts += 1
@@ -213,7 +237,7 @@ class Engine:
 
 
 def _media(instruction: Instruction) -> dict[str, str]:
-    return {name: value for name, value in instruction.inputs.items() if name in ("image", "audio")}
+    return {name: value for name, value in instruction.inputs.items() if name.startswith(MEDIA)}
 
 
 class _SubtaskRun:
@@ -350,6 +374,7 @@ class _Execution:
                     task_type=subtask.task_type,
                     description=subtask.description,
                     worker=self._plan.assignments[node].worker,
+                    simulated=self._engine.is_simulated(self._plan.assignments[node].worker),
                     status="failed",
                     error=failure,
                 )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from orchestai.contracts import Budget, WorkerProfile, WorkerRequest
 from orchestai.errors import BudgetExceededError
 
-
 _BYTES_PER_TOKEN = 2
 """Texts seldom have shorter tokens than this, so that a reservation is rarely too small."""
 

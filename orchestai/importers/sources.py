@@ -159,8 +159,9 @@ class _Window:
                 if self._more():
                     continue
                 raise DataError(f"{self._path} is not JSON: {error}.") from error
-            # A number that ends with the window may go on in the next chunk.
-            if end == len(self._text) and self._more():
+            # A number may go on in the next chunk: of '-0.' the decoder takes '-0' and is content.
+            open_ended = isinstance(value, int | float) and not self._text[end:].strip("0123456789.eE+-")
+            if open_ended and self._more():
                 continue
             self._at = end
             return value

@@ -71,7 +71,8 @@ class PlannerRecord(BaseModel):
         workers: Names behind `model_selections`; ids shift when a catalog grows, names do not.
         task_type_names: Names behind `task_types`.
         planner: Who made the plan.
-        confidence: Probability that the graph is right; 1 for a plan that was given, as in `Plan`.
+        confidence: Probability that the graph is right; 1 for a plan that was given and null where the planner has none,
+            as in `Plan`.
         model_version: Checkpoint that made it.
         fallback_reason: Why the learned planner did not make it.
         latency_ms: Time that planning took.
@@ -87,7 +88,7 @@ class PlannerRecord(BaseModel):
     workers: tuple[str, ...] = ()
     task_type_names: tuple[str, ...] = ()
     planner: str | None = None
-    confidence: Annotated[Finite, Field(ge=0, le=1)] = 1.0
+    confidence: Annotated[Finite, Field(ge=0, le=1)] | None = 1.0
     model_version: str | None = None
     fallback_reason: str | None = None
     latency_ms: Finite | None = None

@@ -192,7 +192,7 @@ def due_presence(evidence: Evidence, emitted: Tensor) -> Tensor:
 
 
 def _pick(table: Tensor, rows: Tensor) -> Tensor:
-    """table [N, K, D], rows [N, S] -> [N, S, D]."""
+    """Table [N, K, D], rows [N, S] -> [N, S, D]."""
     return table.gather(1, rows[..., None].expand(-1, -1, table.shape[-1]))
 
 

@@ -24,7 +24,7 @@ _BUCKETS = 8192
 _FOLDS = 10
 _PENALTIES = (0.1, 0.3, 1.0, 3.0)
 _WORD = re.compile(r"\w+", re.UNICODE)
-_STOP = frozenset("a an and are as at be by do for from i if in is it me my of on or our that the this to we with you your".split())
+_STOP = frozenset(["a", "an", "and", "are", "as", "at", "be", "by", "do", "for", "from", "i", "if", "in", "is", "it", "me", "my", "of", "on", "or", "our", "that", "the", "this", "to", "we", "with", "you", "your"])
 
 Array = npt.NDArray[np.float32]
 

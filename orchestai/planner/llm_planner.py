@@ -15,7 +15,7 @@ from orchestai.contracts import (
     WorkerRequest,
     WorkflowGraph,
 )
-from orchestai.errors import PlanError
+from orchestai.errors import MalformedResponseError, PlanError
 from orchestai.prompts import PromptLibrary
 
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
@@ -56,9 +56,9 @@ class LLMPlanner:
                 json_schema=plan_schema(self._tasks),
                 prompt_version=prompt.version,
             )
-            output = await self._worker.run(request)
+            text = await self._ask(request)
             try:
-                return parse_plan(str(output.content), self._tasks)
+                return parse_plan(text, self._tasks)
             except PlanError as error:
                 if attempt == self._max_repairs:
                     raise PlanError(
@@ -66,9 +66,18 @@ class LLMPlanner:
                         remedy="Use a stronger worker for planning (planner.llm_worker).",
                     ) from error
                 prompt = self._prompts.render_repair(
-                    instruction, self._tasks, proposal=str(output.content), error=str(error)
+                    instruction, self._tasks, proposal=text, error=str(error)
                 )
         raise AssertionError("unreachable: the loop returns or raises")
+
+    async def _ask(self, request: WorkerRequest) -> str:
+        try:
+            output = await self._worker.run(request)
+        except MalformedResponseError as error:
+            if error.answer is None:
+                raise
+            return error.answer  # not plain JSON: a fence is taken off, all else goes back for repair
+        return str(output.content)
 
 
 def plan_schema(tasks: TaskCatalog) -> dict[str, Any]:

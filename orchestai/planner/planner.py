@@ -11,6 +11,7 @@ from orchestai.config import RoutingConfig
 from orchestai.contracts import Instruction, Plan, TaskCatalog, WorkerCatalog, WorkflowGraph
 from orchestai.contracts.plan import PlannerName
 from orchestai.errors import OrchestAIError
+from orchestai.planner.describe import describe_nodes
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.rules import RulesPlanner
 from orchestai.routing.assign import assign_workers
@@ -81,7 +82,7 @@ class HybridPlanner:
             if proposal.confidence >= self._threshold:
                 return self._finish(
                     instruction,
-                    proposal.graph,
+                    describe_nodes(proposal.graph, self._rules.plan_graph(instruction), self._tasks),
                     "learned",
                     started,
                     confidence=proposal.confidence,
@@ -89,8 +90,12 @@ class HybridPlanner:
                 )
             reasons.append(f"learned confidence {proposal.confidence:.2f} < {self._threshold:.2f}")
         if self._llm is not None:
+            seconds = instruction.budget.seconds
             try:
-                graph = await self._llm.plan_graph(instruction)
+                async with asyncio.timeout(seconds):
+                    graph = await self._llm.plan_graph(instruction)
+            except TimeoutError:
+                reasons.append(f"LLM planner: no plan within the {seconds} s of the budget")
             except OrchestAIError as error:
                 reasons.append(f"LLM planner: {error.code}: {error}")
             else:

@@ -283,7 +283,10 @@ class RulesPlanner:
                 parents.append(roots if source is None or apart else (media + source,))
                 continue
             links = {clauses[c].link for c in range(clause_of[place - 1] + 1, clause + 1)}
-            part = text[clauses[clause].start : clauses[clause].end]
+            opening = clause  # 'based on that summary, draft a reply': the clause that leads in counts too
+            while opening - 1 > clause_of[place - 1] and clauses[opening].link == "comma":
+                opening -= 1
+            part = text[clauses[opening].start : clauses[clause].end]
             if clause_of[place - 1] == clause or "then" in links:
                 waits = True
             elif "also" in links or "item" in links:

@@ -16,7 +16,7 @@ from orchestai.errors import ConfigError, ConfigProblem
 from orchestai.prompts.blocks import block, cut, share
 
 MEDIA = ("image", "audio")
-"""Inputs that travel beside the prompt, not in it."""
+"""Beginnings of the names (`image`, `image_2`) of inputs that travel beside the prompt, not in it."""
 
 
 class RenderedPrompt(Record):
@@ -91,7 +91,7 @@ class PromptLibrary:
             self.find(task_type),
             task=subtask.description.strip() or instruction.text,
             request=instruction.text,
-            material=[text for name, text in instruction.inputs.items() if name not in MEDIA],
+            material=[text for name, text in instruction.inputs.items() if not name.startswith(MEDIA)],
             outputs=[cut(output, limit) for output, limit in zip(outputs, limits, strict=True)],
             constraints=instruction.constraints,
         )

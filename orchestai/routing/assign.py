@@ -1,4 +1,4 @@
-"""Gives each sub-task of a graph a worker: learned preferences where there are any, a plain rule where not."""
+"""Gives each sub-task of a graph a worker: by learned preferences where there are any, else by a rule."""
 
 from __future__ import annotations
 

@@ -242,17 +242,18 @@ class OpenAIWorker:
         if request.json_schema is not None:
             try:
                 json.loads(content)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 cut = " It was cut off: allow more output tokens." if finish_reason == "length" else ""
                 raise self._malformed(
-                    f"was asked for JSON and sent something else ({error}).{cut}", None
+                    f"was asked for JSON and sent something else ({error}).{cut}", None, answer=content
                 ) from None
         return content
 
-    def _malformed(self, what: str, remedy: str | None) -> MalformedResponseError:
-        return MalformedResponseError(
-            f"Worker {self._profile.name!r} {what}", worker=self._profile.name, remedy=remedy
-        )
+    def _malformed(
+        self, what: str, remedy: str | None, *, answer: str | None = None
+    ) -> MalformedResponseError:
+        name = self._profile.name
+        return MalformedResponseError(f"Worker {name!r} {what}", worker=name, remedy=remedy, answer=answer)
 
     def _metadata(
         self,

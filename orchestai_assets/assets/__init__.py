@@ -1,1 +1,21 @@
 """One file an asset; each loads, calls the library once and says what came of it."""
+
+import dagster as dg
+
+from orchestai.config import Project
+from orchestai_assets.assets.dataset_validation import dataset_validation
+from orchestai_assets.assets.execution_logs import execution_logs_asset
+from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
+from orchestai_assets.assets.phase1_report import phase1_report
+from orchestai_assets.assets.training_data import training_data
+
+
+def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return all assets of a project, upstream first."""
+    return [
+        execution_logs_asset(days),
+        dataset_validation,
+        training_data,
+        phase1_checkpoint_asset(project.dagster),
+        phase1_report,
+    ]

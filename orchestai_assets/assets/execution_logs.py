@@ -25,7 +25,6 @@ def execution_logs_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         owners=keys.OWNERS,
         code_version="1",
         partitions_def=days,
-        backfill_policy=dg.BackfillPolicy.multi_run(),
     )
     def execution_logs(
         context: dg.AssetExecutionContext, orchestai: OrchestAIResource

@@ -8,7 +8,7 @@ import dagster as dg
 from orchestai.config import Project
 from orchestai.logs import table_path
 from orchestai_assets import keys
-from orchestai_assets.checks.expectations import run_suite, suite_result
+from orchestai_assets.checks.gates import gates_result
 from orchestai_assets.io import execution_tables, executions_folder, read_table
 from resources.orchestai_resource import OrchestAIResource
 
@@ -53,11 +53,11 @@ def execution_logs_expectations(
     context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource
 ) -> dg.AssetCheckResult:
     """Apply the declared suite to the day's table."""
-    suite = orchestai.project.expectations["execution_logs"]
-    columns = {rule.column for rule in suite.expectations if rule.column is not None}
-    tables = _tables(context, orchestai.project)
-    present = set(read_table(tables[:1]).column_names)
-    return suite_result(suite, run_suite(suite, read_table(tables, sorted(columns & present) or None)))
+    from orchestai.validation.suite import run_suite
+
+    table = read_table(_tables(context, orchestai.project))
+    gates, _ = run_suite(table, orchestai.project.expectations["execution_logs"])
+    return gates_result(gates)
 
 
 def _tables(context: dg.AssetCheckExecutionContext, project: Project) -> list[Path]:

@@ -31,7 +31,8 @@ async def test_outputs_of_parents_are_inputs_of_their_children(make_engine: Make
         "w2": ScriptedWorker("w2", answer("GAMMA")),
     }
     result = await make_engine(workers).execute(INSTRUCTION, make_plan(((), (), (0,))))
-    assert result.success and result.completed
+    assert result.success
+    assert result.completed
     assert result.outputs == {0: "ALPHA", 1: "BETA", 2: "GAMMA", COMBINED: "BETA\n\nGAMMA"}
     assert "ALPHA" in workers["w2"].requests[0].prompt
     assert "BETA" not in workers["w2"].requests[0].prompt
@@ -79,9 +80,11 @@ async def test_a_failing_subtask_skips_its_children_and_leaves_the_others(make_e
     }
     result = await make_engine(workers).execute(INSTRUCTION, make_plan(((), (0,), ())))
     assert [record.status for record in result.subtasks] == ["failed", "skipped", "done"]
-    assert not result.success and not result.completed
+    assert not result.success
+    assert not result.completed
     assert result.answer == "other"
-    assert result.error is not None and "worker_auth: no key" in result.error
+    assert result.error is not None
+    assert "worker_auth: no key" in result.error
     assert workers["w1"].requests == []
     assert len(workers["w0"].requests) == 1, "a wrong key is not tried again"
 
@@ -247,4 +250,5 @@ async def test_single_step_then_assemble_gives_the_same_as_execute(make_engine: 
     whole = await engine.execute(INSTRUCTION, plan, execution_id="e")
     assert stepped.outputs == whole.outputs
     assert stepped.total_cost == whole.total_cost == pytest.approx(0.1)
-    assert stepped.success and whole.success
+    assert stepped.success
+    assert whole.success

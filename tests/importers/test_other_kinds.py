@@ -131,7 +131,8 @@ def test_zeroeval_outcomes(tmp_path: Path) -> None:
 
 
 def test_zeroeval_bad_rows(tmp_path: Path) -> None:
-    rows = "m,gsm,gsm:q1,1,5,9\nm,gsm,gsm:q1,0,5,9\nm,gsm,gsm:q9,1,5,9\nm,gsm,gsm:q2,yes,5,9\nm,gsm,gsm:q2,1,-5,9\nm,gsm\n"
+    rows = "m,gsm,gsm:q1,1,5,9\nm,gsm,gsm:q1,0,5,9\nm,gsm,gsm:q9,1,5,9\n"
+    rows += "m,gsm,gsm:q2,yes,5,9\nm,gsm,gsm:q2,1,-5,9\nm,gsm\n"
     report = import_zeroeval(zeroeval(tmp_path, rows), tmp_path / "out")
     assert (report.outcomes, report.rejected) == (1, 6)
     assert [entry["reason"].split(":")[0] for entry in rejected(tmp_path / "out")] == [

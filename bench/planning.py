@@ -1,0 +1,142 @@
+"""How well instructions become chains of tools (UltraTool format), learned planner against simple ones.
+
+python -m bench.planning --train DIR --test DIR --out report.json [--seeds N] [--checkpoint D] [--epochs E]
+
+DIR holds plans.jsonl, tool_desc.json and graph_desc.json (plain or .zst). The same folder twice is split by
+the hash of the ids into train, validation and test; with two folders, all of the second is the test. The
+gold steps are never read. Test instructions that also occur in the training folder are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.learned import load_learned, train_learned
+from bench.measure import baselines, full_results
+from bench.report import data_sha256, over_seeds, write_report
+from bench.splits import Parts, split_one, split_two
+from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog
+from orchestai.embeddings import load_encoder
+from orchestai.errors import OrchestAIError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        report = run(options)
+    except OrchestAIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print_summary(report)
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure as `options` say and write the report.
+
+    Raises:
+        OrchestAIError: The data, the checkpoint or the place of the report cannot be used.
+    """
+    train_dir, test_dir = options.train.resolve(), options.test.resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        examples, tasks = _read(train_dir, Path(scratch) / "train")
+        if train_dir == test_dir:
+            parts = split_one(examples)
+        else:
+            test, test_tasks = _read(test_dir, Path(scratch) / "test")
+            tasks = _united(tasks, test_tasks)
+            parts = split_two(examples, test)
+        encoder = load_encoder(options.encoder, cache_dir=options.cache or Path(scratch) / "embeddings")
+        simple = baselines(parts, tasks, encoder)
+        seeds = list(range(options.seed, options.seed + options.seeds))
+        results = []
+        for seed in seeds:
+            learned = _learned(options, parts, tasks, encoder, seed, Path(scratch) / f"checkpoint-{seed}")
+            results.append(full_results(learned, simple, parts, tasks))
+        return write_report(
+            options.out,
+            bench="planning",
+            data={"train": options.train.name, "test": options.test.name, **parts.counts()},
+            sha256=data_sha256(dict.fromkeys([train_dir, test_dir])),
+            seed=seeds[0] if len(seeds) == 1 else seeds,
+            results=over_seeds(results),
+        )
+
+
+def print_summary(report: dict[str, Any]) -> None:
+    """Print one line a planner."""
+    results = report["results"]
+    rows = {"learned": results, **results["baselines"]}
+    keys = ("node_f1", "link_f1", "edge_f1", "exact", "dag_validity", "ece", "ms_per_plan_p50")
+    print(f"{'':14}" + "".join(f"{key:>17}" for key in keys))
+    for name, values in rows.items():
+        if keys[0] in values:
+            print(f"{name:14}" + "".join(f"{_shown(values[key]):>17}" for key in keys))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['mean']:.3f} ± {value['std']:.3f}"
+    return f"{value:.3f}"
+
+
+def _learned(
+    options: argparse.Namespace, parts: Parts, tasks: TaskCatalog, encoder: Any, seed: int, out: Path
+) -> PlanPredictor | None:
+    if options.baselines_only:
+        return None
+    if options.checkpoint is not None:
+        return load_learned(options.checkpoint, tasks=tasks, encoder=encoder)
+    return train_learned(parts, tasks=tasks, encoder=encoder, seed=seed, epochs=options.epochs, out=out)
+
+
+def _read(folder: Path, scratch: Path) -> tuple[list[PlanExample], TaskCatalog]:
+    from orchestai.catalog import read_catalog
+    from orchestai.importers import import_ultratool, read_plans
+
+    report = import_ultratool(folder, scratch)
+    if report.rejected:
+        print(f"{folder.name}: {report.rejected} records left out: {report.reasons}", file=sys.stderr)
+    return read_plans(scratch), read_catalog(scratch).tasks
+
+
+def _united(first: TaskCatalog, second: TaskCatalog) -> TaskCatalog:
+    """Add the tools that only the test folder describes: a planner has to cope with new ones."""
+    known = set(first.names)
+    return TaskCatalog(types=(*first.types, *(kind for kind in second.types if kind.name not in known)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.planning", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--train", type=Path, required=True, help="folder to learn from")
+    parser.add_argument("--test", type=Path, required=True, help="folder to measure on; may be the same")
+    add_common_options(parser)
+    return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all planner benchmarks share."""
+    parser.add_argument("--out", type=Path, required=True, help="report to write")
+    parser.add_argument("--seeds", type=_positive, default=1, help="how many seeds to train with")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--checkpoint", type=Path, help="measure this checkpoint instead of training")
+    parser.add_argument("--epochs", type=_positive, help="passes over the data; null means the recipe's own")
+    parser.add_argument("--encoder", default="minilm", help="name or folder of the encoder")
+    parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
+    parser.add_argument("--baselines-only", action="store_true", help="leave the learned planner out")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""How well everyday instructions become DAGs of the ten default task types (starter corpus).
+
+python -m bench.starter [--corpus FILE] --out report.json [--seeds N] [--checkpoint D] [--epochs E]
+
+The split is by template, so no kind of need is in both train and test. `not_chains` holds the metrics on the
+test plans that are no plain chain: there the edges say something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.learned import load_learned, train_learned
+from bench.measure import baselines, full_results
+from bench.planning import add_common_options, print_summary
+from bench.report import data_sha256, over_seeds, write_report
+from bench.splits import split_given
+from orchestai.contracts import PlanPredictor
+from orchestai.embeddings import load_encoder
+from orchestai.errors import OrchestAIError
+
+CORPUS = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instructions.jsonl"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        report = run(options)
+    except OrchestAIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print_summary(report)
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure as `options` say and write the report.
+
+    Raises:
+        OrchestAIError: The corpus, the checkpoint or the place of the report cannot be used.
+    """
+    from orchestai.config import load_project
+    from orchestai.importers import read_starter
+
+    project = load_project(options.project)
+    parts = split_given([record.to_example() for record in read_starter(options.corpus)])
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    results = []
+    with tempfile.TemporaryDirectory() as scratch:
+        encoder = load_encoder(options.encoder, cache_dir=options.cache or Path(scratch) / "embeddings")
+        simple = baselines(parts, project.tasks, encoder)
+        for seed in seeds:
+            learned: PlanPredictor | None = None
+            if options.checkpoint is not None:
+                learned = load_learned(
+                    options.checkpoint, tasks=project.tasks, encoder=encoder, workers=project.workers
+                )
+            elif not options.baselines_only:
+                learned = train_learned(
+                    parts,
+                    tasks=project.tasks,
+                    encoder=encoder,
+                    seed=seed,
+                    epochs=options.epochs,
+                    out=Path(scratch) / f"checkpoint-{seed}",
+                    workers=project.workers,
+                )
+            results.append(full_results(learned, simple, parts, project.tasks))
+    return write_report(
+        options.out,
+        bench="starter",
+        data={"corpus": options.corpus.name, **parts.counts()},
+        sha256=data_sha256([options.corpus]),
+        seed=seeds[0] if len(seeds) == 1 else seeds,
+        results=over_seeds(results),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.starter", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="starter corpus, a .jsonl file")
+    parser.add_argument("--project", type=Path, help="configuration with the task types; null: the packaged")
+    add_common_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,291 @@
+"""LearnedPlanner: a checkpoint, an encoder and a catalog become a predictor of plans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from orchestai.checkpoint import LoadedCheckpoint, load_checkpoint
+from orchestai.contracts import (
+    Instruction,
+    PlanPrediction,
+    Subtask,
+    TaskCatalog,
+    WorkerCatalog,
+    WorkflowGraph,
+    planning_text,
+)
+from orchestai.contracts.base import Record
+from orchestai.embeddings import TextEncoder, load_encoder
+from orchestai.errors import CheckpointError
+from orchestai.planner.calibration import Calibration
+from orchestai.planner.decoding import Candidate, DecodedPlan, DecodingConfig, beam_search, choose
+from orchestai.planner.encoder import InstructionEncoder
+from orchestai.planner.hints import DescriptionOverlap, HintWeights, ridge_scores
+from orchestai.planner.model import (
+    NetworkConfig,
+    PlannerNetwork,
+    describe_types,
+    describe_workers,
+    map_transitions,
+)
+from orchestai.planner.shapes import DescribedTypes, EncodedInstructions, PlannerOutputs
+
+if TYPE_CHECKING:
+    from orchestai.planner.planner import LearnedProposal
+
+_log = logging.getLogger(__name__)
+_CHUNK = 16
+
+HINT_PREFIX = "hints."
+TRANSITIONS = "transitions"
+
+
+class PlannerSetup(Record):
+    """`config.json` of a planner's checkpoint.
+
+    Attributes:
+        network: Sizes.
+        encoder: Name of the encoder.
+        encoder_identity: Hash of the encoder; vectors of another one mean nothing to these weights.
+        tasks: The catalog that it was trained on.
+        workers: The workers that it was trained on.
+        decoding: How to decode.
+        calibration: From the decoder's probability to confidence.
+    """
+
+    network: NetworkConfig
+    encoder: str
+    encoder_identity: str
+    tasks: TaskCatalog
+    workers: WorkerCatalog
+    decoding: DecodingConfig = DecodingConfig()
+    calibration: Calibration = Calibration()
+
+
+class FullPrediction(NamedTuple):
+    """A prediction with everything behind it."""
+
+    prediction: PlanPrediction
+    outputs: PlannerOutputs  # B = 1, along the chosen types
+    worker_probabilities: list[list[float]]  # [S][W]
+    candidates: list[Candidate]
+
+
+class LearnedPlanner:
+    """Predicts plans with a trained network.
+
+    Args:
+        network: The network, with its weights.
+        hints: The ridge, fitted on the training data.
+        transitions: Log-prior of type pairs, for the trained catalog.
+        setup: What the checkpoint says.
+        encoder: The encoder that the network was trained with.
+        tasks: Catalog to plan with; None means the trained one.
+        workers: Workers to choose from; None means the trained ones.
+        model_version: Identity of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        network: PlannerNetwork,
+        hints: HintWeights,
+        transitions: Tensor,
+        setup: PlannerSetup,
+        *,
+        encoder: TextEncoder,
+        tasks: TaskCatalog | None = None,
+        workers: WorkerCatalog | None = None,
+        model_version: str = "unsaved",
+    ) -> None:
+        self.setup = setup
+        self.tasks = tasks or setup.tasks
+        self.workers = workers or setup.workers
+        self.network = network.eval()
+        self.network.graph.threshold = setup.decoding.edge_threshold
+        self._version = model_version
+        self._encoder = InstructionEncoder(encoder)
+        self._hints = hints
+        self._overlap = DescriptionOverlap(self.tasks)
+        self._types = describe_types(self.tasks, encoder, setup.tasks)
+        self._workers = describe_workers(self.workers, self.tasks, encoder)
+        self._transitions = map_transitions(transitions, self._types.rows)
+        trained = len(setup.tasks)
+        rows = self._types.rows.tolist()
+        self.untrained = tuple(name for name, row in zip(self.tasks.names, rows, strict=True) if row == trained)
+        if self.untrained:
+            _log.warning(
+                "%d of %d task types were not in the checkpoint's training (or are described otherwise) and are "
+                "judged by their descriptions alone: %s",
+                len(self.untrained),
+                len(self.tasks),
+                ", ".join(self.untrained[:10]),
+            )
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint_dir: Path,
+        *,
+        encoder: TextEncoder | None = None,
+        tasks: TaskCatalog | None = None,
+        workers: WorkerCatalog | None = None,
+    ) -> Self:
+        """Load a Phase 1 checkpoint.
+
+        Args:
+            checkpoint_dir: Its folder.
+            encoder: Text encoder; None loads the one that the checkpoint names.
+            tasks: Task types to plan with; types that were not trained are judged by their
+                descriptions. None means the trained catalog.
+            workers: Workers to choose from; None means the trained ones.
+
+        Raises:
+            CheckpointError: It is missing, garbled, or made with another encoder.
+        """
+        loaded = load_checkpoint(checkpoint_dir)
+        setup, network, hints, transitions = _restore(loaded, checkpoint_dir)
+        encoder = encoder or load_encoder(setup.encoder)
+        if encoder.identity != setup.encoder_identity:
+            raise CheckpointError(
+                f"The checkpoint {checkpoint_dir} was trained with the encoder {setup.encoder!r} "
+                f"({setup.encoder_identity[:12]}), but {encoder.name!r} ({encoder.identity[:12]}) is given.",
+                remedy="Use the same encoder, or train anew with this one.",
+            )
+        return cls(
+            network,
+            hints,
+            transitions,
+            setup,
+            encoder=encoder,
+            tasks=tasks,
+            workers=workers,
+            model_version=loaded.manifest.digest[:12],
+        )
+
+    @property
+    def model_version(self) -> str:
+        """Which checkpoint this is."""
+        return self._version
+
+    def predict(self, instructions: Sequence[str]) -> list[PlanPrediction]:
+        """Return one plan an instruction, in order."""
+        predictions: list[PlanPrediction] = []
+        for start in range(0, len(instructions), _CHUNK):
+            texts = list(instructions[start : start + _CHUNK])
+            predictions.extend(self._name(decoded) for decoded, _ in self._decode(texts))
+        return predictions
+
+    def predict_full(self, instruction: str) -> FullPrediction:
+        """Return the plan of one instruction with the outputs of every part."""
+        with torch.inference_mode():
+            encoded, hints = self._read([instruction])
+            ((decoded, candidates),) = self._search(encoded, hints)
+            chosen = torch.tensor([decoded.shape.types])
+            outputs, _ = self.network(
+                encoded, self._types, self._workers, hints, chosen, torch.ones_like(chosen, dtype=torch.bool)
+            )
+        return FullPrediction(
+            prediction=self._name(decoded),
+            outputs=outputs,
+            worker_probabilities=outputs.selection.action_probs.tolist(),
+            candidates=candidates,
+        )
+
+    def propose(self, instruction: Instruction) -> LearnedProposal:
+        """Return graph, confidence and worker preferences, as the composed planner asks for them."""
+        from orchestai.planner.planner import LearnedProposal
+
+        full = self.predict_full(planning_text(instruction.text, instruction.inputs))
+        complexities = full.outputs.decomposition.complexities[0, :, 0].tolist()
+        nodes = tuple(
+            Subtask(task_type=name, complexity=complexity)
+            for name, complexity in zip(full.prediction.task_types, complexities, strict=True)
+        )
+        return LearnedProposal(
+            graph=WorkflowGraph(nodes=nodes, dependencies=full.prediction.dependencies),
+            confidence=full.prediction.confidence,
+            worker_probabilities=full.worker_probabilities,
+        )
+
+    def _read(self, texts: list[str]) -> tuple[EncodedInstructions, Tensor]:
+        encoded = self._encoder.encode(texts)
+        scores = ridge_scores(self._hints, texts, encoded.embeddings.numpy())  # (B, K trained)
+        known = np.append(np.arange(scores.shape[1]), -1)
+        padded = np.concatenate([scores, np.zeros((len(texts), 1), dtype=np.float32)], axis=1)
+        ridge = padded[:, known[self._types.rows.numpy()]]  # (B, K)
+        hints = np.concatenate([ridge[..., None], self._overlap(texts)], axis=-1)
+        return encoded, torch.from_numpy(hints)
+
+    def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Candidate]]]:
+        with torch.inference_mode():
+            return self._search(*self._read(texts))
+
+    def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Candidate]]]:
+        sequences, edges = search(self.network, encoded, self._types, hints, self._transitions, self.setup.decoding)
+        return [
+            (choose(candidates, probs, self.setup.decoding), candidates)
+            for candidates, probs in zip(sequences, edges, strict=True)
+        ]
+
+    def _name(self, decoded: DecodedPlan) -> PlanPrediction:
+        return PlanPrediction(
+            task_types=tuple(self.tasks.names[kind] for kind in decoded.shape.types),
+            dependencies=decoded.shape.parents,
+            confidence=self.setup.calibration(decoded.probability),
+        )
+
+
+def search(
+    network: PlannerNetwork,
+    encoded: EncodedInstructions,
+    types: DescribedTypes,
+    hints: Tensor,
+    transitions: Tensor,
+    config: DecodingConfig,
+) -> tuple[list[list[Candidate]], list[list[list[list[float]]]]]:
+    """Candidate sequences of each instruction, and the edge probabilities [S][S] of each candidate."""
+    _, memory = network.look(encoded, types, hints)
+    found = beam_search(network.decomposer, memory, transitions, config)
+    width = max(len(candidates) for candidates in found)
+    length = max(len(candidate.types) for candidates in found for candidate in candidates)
+    chosen = torch.zeros(len(found) * width, length, dtype=torch.long)
+    mask = torch.zeros(len(found) * width, length, dtype=torch.bool)
+    for row, candidates in enumerate(found):
+        for column, candidate in enumerate(candidates):
+            chosen[row * width + column, : len(candidate.types)] = torch.tensor(candidate.types)
+            mask[row * width + column, : len(candidate.types)] = True
+    device = hints.device
+    chosen, mask = chosen.to(device), mask.to(device)
+    decomposition, _ = network.decomposer(memory.repeat(width), chosen)
+    graph = network.graph(decomposition.subtask_embeddings, decomposition.dependencies, mask)
+    probs = graph.edge_probs.float().view(len(found), width, length, length).tolist()
+    return found, [rows[: len(candidates)] for rows, candidates in zip(probs, found, strict=True)]
+
+
+def _restore(
+    loaded: LoadedCheckpoint, directory: Path
+) -> tuple[PlannerSetup, PlannerNetwork, HintWeights, Tensor]:
+    try:
+        setup = PlannerSetup.model_validate(loaded.config)
+        network = PlannerNetwork(setup.network)
+        tensors = dict(loaded.tensors)
+        transitions = tensors.pop(TRANSITIONS)
+        hints = HintWeights(
+            **{name: tensors.pop(HINT_PREFIX + name).float().numpy() for name in HintWeights._fields}
+        )
+        network.load_state_dict(tensors)
+    except (ValidationError, KeyError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"The checkpoint {directory} does not hold a planner of this version: {first}.",
+            remedy="Train it anew with this version.",
+        ) from error
+    return setup, network, hints, transitions

@@ -1,0 +1,326 @@
+"""Phase 1: supervised training of the planner, read from top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from orchestai.checkpoint.manifest import ManifestFields
+from orchestai.checkpoint.store import save_checkpoint
+from orchestai.config import Phase1Config, PlannerConfig
+from orchestai.contracts import PlanExample, TaskCatalog, WorkerCatalog
+from orchestai.embeddings.protocol import TextEncoder
+from orchestai.errors import DataError
+from orchestai.planner.learned import HINT_PREFIX, TRANSITIONS, PlannerSetup
+from orchestai.planner.model import (
+    NetworkConfig,
+    PlannerNetwork,
+    describe_types,
+    describe_workers,
+)
+from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
+from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.losses import LossParts, supervised_losses
+from orchestai.training.rows import PlannerData, check_catalog, prepare_rows
+from orchestai.training.state import Averages, TrainingState, discard_state, load_state, save_state
+from orchestai.training.tuning import measure_greedy, tune
+
+COMPOSE_SHARE = 0.5
+"""Share of the rows of a batch that are composed of two: unseen combinations are what plans are made of."""
+
+AVERAGE_DECAY = 0.98
+"""Decay of the moving average of the weights; the average is what is validated and saved."""
+
+RATE_SCALE = 10.0
+RECURRENT_SCALE = 10.0
+
+Metrics = dict[str, float]
+
+
+class TrainResult(NamedTuple):
+    """What came of a training."""
+
+    checkpoint: Path
+    history: list[dict[str, Any]]
+    best_epoch: int
+    seconds: float
+    metrics: Metrics
+
+
+def train(
+    config: Phase1Config,
+    examples: Sequence[PlanExample],
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    encoder: TextEncoder,
+    out: Path,
+    planner: PlannerConfig,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    resume: bool = True,
+) -> TrainResult:
+    """Train the planner and write the best checkpoint to `out`.
+
+    Examples marked `test` are not touched. Examples without a split get one by the hash of their group.
+    The state after each epoch lies beside `out`; a training that was killed goes on from there, if
+    configuration, data and catalogs are the same.
+
+    Args:
+        config: The recipe's numbers.
+        examples: Instructions and their plans.
+        tasks: Catalog of the task types.
+        workers: Catalog of the workers.
+        encoder: Frozen text encoder.
+        out: Folder of the checkpoint.
+        planner: Sizes and the kind of graph layer.
+        on_epoch: Called with each row of the history.
+        resume: Whether to go on from a state that a killed training left; else it is discarded.
+
+    Raises:
+        DataError: There is no training example, an example does not fit the catalog, or the loss is not finite.
+        StorageError: The checkpoint or the state cannot be written.
+    """
+    started = time.monotonic()
+    check_catalog(tasks)
+    device = _device(config)
+    data = prepare_rows(examples, tasks=tasks, workers=workers, encoder=encoder, max_subtasks=planner.max_subtasks)
+    types = DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder)))
+    known = DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder)))
+    sizes = NetworkConfig(
+        hidden_size=encoder.hidden_size,
+        trained_types=len(tasks),
+        subtask_size=planner.subtask_size,
+        node_size=planner.node_size,
+        max_subtasks=planner.max_subtasks,
+        gnn=planner.gnn,
+        dropout=config.dropout,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = PlannerNetwork(sizes).to(device)
+    optimizer = torch.optim.AdamW(_groups(network, config), lr=config.learning_rate)
+    averages = Averages(network, AVERAGE_DECAY)
+    fingerprint = _fingerprint(config, planner, data, tasks, workers, encoder)
+    folder = out.with_name(f"{out.name}.training")
+    state = load_state(folder, fingerprint, network, optimizer, averages) if resume else None
+    state = state or TrainingState()
+
+    for epoch in range(state.epoch + 1, config.epochs + 1):
+        if state.stale >= config.patience:
+            break
+        begun = time.monotonic()
+        # Seeded by epoch, so that a resumed training draws what an uninterrupted one would have drawn.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed * 100_003 + epoch)
+            rng = random.Random(config.seed * 100_003 + epoch)
+            train_parts = _run_epoch(network, optimizer, averages, data, types, known, config, rng, epoch, device)
+        with averages.swapped_in(network):
+            row = _validate(network, data, types, known, config, device)
+            row = {"epoch": epoch, "train": train_parts, **row, "seconds": time.monotonic() - begun}
+            row["train_loss"] = train_parts["documented"]
+            row["validation_loss"] = row["validation"].get("documented", train_parts["documented"])
+            state.see(row, network)
+        save_state(folder, fingerprint, state, network, optimizer, averages)
+        if on_epoch:
+            on_epoch(row)
+
+    network.load_state_dict(state.best)
+    network.eval()
+    decoding, calibration, metrics = tune(network, data.validation, types, data.transitions.to(device), device)
+    seconds = state.seconds + time.monotonic() - started
+    metrics |= {"train_loss": state.history[-1]["train_loss"], "first_train_loss": state.history[0]["train_loss"]}
+    setup = PlannerSetup(
+        network=sizes,
+        encoder=encoder.name,
+        encoder_identity=encoder.identity,
+        tasks=tasks,
+        workers=workers,
+        decoding=decoding,
+        calibration=calibration,
+    )
+    _save(out, network, data, setup, metrics, state, config)
+    discard_state(folder)
+    return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
+
+
+def _run_epoch(
+    network: PlannerNetwork,
+    optimizer: torch.optim.Optimizer,
+    averages: Averages,
+    data: PlannerData,
+    types: DescribedTypes,
+    workers: DescribedWorkers,
+    config: Phase1Config,
+    rng: random.Random,
+    epoch: int,
+    device: torch.device,
+) -> Metrics:
+    network.train()
+    order = list(range(len(data.train)))
+    rng.shuffle(order)
+    steps = math.ceil(len(order) / config.batch_size)
+    sums: Metrics = {}
+    for step in range(steps):
+        picked = order[step * config.batch_size : (step + 1) * config.batch_size]
+        rows = [_maybe_compose(data, index, rng, network.config.max_subtasks) for index in picked]
+        rate = _rate((epoch - 1) * steps + step, steps * config.epochs)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * group["scale"] * rate
+        parts = _losses(network, rows, types, workers, device)
+        total = parts.total(config.lambda_dag)
+        if not torch.isfinite(total):
+            raise DataError(
+                f"The loss is {float(total)} in epoch {epoch}, step {step + 1}: "
+                f"{', '.join(f'{name} {float(part):.3g}' for name, part in parts._asdict().items())}.",
+                remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+        optimizer.step()
+        averages.update(network)
+        for name, value in _numbers(parts, config).items():
+            sums[name] = sums.get(name, 0.0) + value * len(rows)
+    return {name: value / len(order) for name, value in sums.items()}
+
+
+def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtasks: int) -> Row:
+    row = data.train[index]
+    if rng.random() >= COMPOSE_SHARE:
+        return row
+    other = data.train[rng.randrange(len(data.train))]
+    if len(row.shape.types) + len(other.shape.types) > min(max_subtasks, data.longest):
+        return row
+    return compose(row, other, linked=data.linked, mean=data.hints.mean)
+
+
+def _validate(
+    network: PlannerNetwork,
+    data: PlannerData,
+    types: DescribedTypes,
+    workers: DescribedWorkers,
+    config: Phase1Config,
+    device: torch.device,
+) -> dict[str, Metrics]:
+    """Losses and greedy metrics on the validation rows; empty where there are none."""
+    network.eval()
+    sums: Metrics = {}
+    with torch.inference_mode():
+        for start in range(0, len(data.validation), 64):
+            rows = data.validation[start : start + 64]
+            parts = _losses(network, rows, types, workers, device)
+            for name, value in _numbers(parts, config).items():
+                sums[name] = sums.get(name, 0.0) + value * len(rows) / len(data.validation)
+    metrics = measure_greedy(network, data.validation, types, data.transitions.to(device), device)
+    return {"validation": sums, "metrics": metrics}
+
+
+def _losses(
+    network: PlannerNetwork,
+    rows: Sequence[Row],
+    types: DescribedTypes,
+    workers: DescribedWorkers,
+    device: torch.device,
+) -> LossParts:
+    batch = make_batch(rows, device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        outputs, stops = network(
+            batch.encoded, types, workers, batch.hints, batch.targets.types, batch.targets.mask
+        )
+    return supervised_losses(outputs, stops, batch.targets)
+
+
+def _numbers(parts: LossParts, config: Phase1Config) -> Metrics:
+    named = {name: float(part) for name, part in parts._asdict().items()}
+    named["documented"] = float(parts.documented(config.lambda_dag))
+    named["total"] = float(parts.total(config.lambda_dag))
+    return named
+
+
+def _groups(network: PlannerNetwork, config: Phase1Config) -> list[dict[str, Any]]:
+    """Matrices decay, vectors and learned parts do not."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        decay = config.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((decay, _scale(name)), []).append(parameter)
+    return [{"params": ps, "weight_decay": decay, "scale": scale} for (decay, scale), ps in groups.items()]
+
+
+def _scale(name: str) -> float:
+    """Everything that starts near its final size learns 10 times faster than the LSTM's recurrence."""
+    return RECURRENT_SCALE if ".lstm." in name else RATE_SCALE
+
+
+def _rate(step: int, total: int) -> float:
+    """Linear warm-up over 5 %, then a cosine to a tenth."""
+    warm = max(1, total // 20)
+    if step < warm:
+        return (step + 1) / warm
+    progress = (step - warm) / max(1, total - warm)
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _device(config: Phase1Config) -> torch.device:
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise DataError("`device` is cuda, but no CUDA device is there.", remedy="Use device: auto.")
+    return torch.device(config.device)
+
+
+def _fingerprint(
+    config: Phase1Config,
+    planner: PlannerConfig,
+    data: PlannerData,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    encoder: TextEncoder,
+) -> str:
+    """Hash of all that a resumed training must share with the killed one."""
+    parts = [
+        config.model_dump_json(),
+        planner.model_dump_json(),
+        data.digest,
+        tasks.model_dump_json(),
+        workers.model_dump_json(),
+        encoder.identity,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _save(
+    out: Path,
+    network: PlannerNetwork,
+    data: PlannerData,
+    setup: PlannerSetup,
+    metrics: Metrics,
+    state: TrainingState,
+    config: Phase1Config,
+) -> None:
+    tensors = dict(network.state_dict())
+    tensors[TRANSITIONS] = data.transitions
+    for name, array in data.hints._asdict().items():
+        tensors[HINT_PREFIX + name] = torch.from_numpy(array).half()
+    described = [f"{kind.name}\0{kind.description}" for kind in setup.tasks.types]
+    fields = ManifestFields(
+        kind="phase1",
+        data_hash=data.digest,
+        seed=config.seed,
+        metrics=metrics,
+        history=tuple(state.history),
+        notes={
+            "best_epoch": state.best_epoch,
+            "rows": {"train": len(data.train), "validation": len(data.validation)},
+            "config": config.model_dump(mode="json"),
+            "catalog_hash": hashlib.sha256("\n".join(described).encode()).hexdigest(),
+        },
+    )
+    save_checkpoint(out, tensors, setup.model_dump(mode="json"), fields, extra={"metrics.json": metrics})

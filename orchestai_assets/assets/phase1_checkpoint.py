@@ -1,0 +1,80 @@
+"""The planner, trained with supervision on the prepared data."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from orchestai.app.learning import read_examples, train_phase1
+from orchestai.config import DagsterConfig
+from orchestai_assets import keys
+from orchestai_assets.io import phase1_folder, picture, records, training_folder
+from resources.kubernetes import step_tags
+from resources.orchestai_resource import OrchestAIResource
+from resources.wandb_resource import WandbResource
+
+if TYPE_CHECKING:
+    from orchestai.training.phase1 import TrainResult
+
+
+def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
+    """Return the asset; it trains in the pool and with the resources of a GPU step."""
+
+    @dg.asset(
+        key=keys.PHASE1_CHECKPOINT,
+        deps=[keys.TRAINING_DATA],
+        description="Phase 1: the planner's best checkpoint by validation loss.",
+        group_name=keys.PLANNER,
+        kinds={"pytorch", "safetensors"},
+        owners=keys.OWNERS,
+        code_version="1",
+        pool=config.steps["gpu"].pool,
+        op_tags=step_tags(config, "gpu"),
+    )
+    def phase1_checkpoint(
+        context: dg.AssetExecutionContext, orchestai: OrchestAIResource, wandb_tracking: WandbResource
+    ) -> dg.MaterializeResult[None]:
+        from orchestai.checkpoint import read_manifest
+
+        project = orchestai.project
+        phase1 = project.training.phase1
+        examples, tasks, workers = read_examples(project, training_folder(project))
+        settings = phase1.model_dump()
+        with wandb_tracking.tracker(project, name="phase1", run_id=context.run_id, settings=settings) as tracker:
+            result = train_phase1(
+                project,
+                examples,
+                tasks=tasks,
+                workers=workers,
+                out=phase1_folder(project),
+                on_epoch=tracker.log_epoch,
+            )
+        tracked = wandb_tracking.tracked_path(project, context.run_id)
+        return dg.MaterializeResult(
+            metadata={
+                **_facts(result),
+                "examples": len(examples),
+                "wandb": dg.MetadataValue.path(tracked) if tracked else "not tracked",
+            },
+            data_version=dg.DataVersion(read_manifest(result.checkpoint).data_hash),
+        )
+
+    return phase1_checkpoint
+
+
+def _facts(result: "TrainResult") -> dict[str, Any]:
+    from orchestai.evaluation.plots import loss_curves
+
+    curves = {
+        "training": [row["train_loss"] for row in result.history],
+        "validation": [row["validation_loss"] for row in result.history],
+    }
+    return {
+        "path": dg.MetadataValue.path(result.checkpoint),
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "seconds": result.seconds,
+        "loss_first": curves["training"][0],
+        "loss_last": curves["training"][-1],
+        "metrics": records({"metric": name, "value": value} for name, value in result.metrics.items()),
+        "loss": picture(loss_curves(curves, best_epoch=result.best_epoch), "loss by epoch"),
+    }
