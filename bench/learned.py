@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.splits import Parts
+from orchestai.config import Phase1Config, PlannerConfig
 from orchestai.contracts import PlanPredictor, TaskCatalog, WorkerCatalog, WorkerProfile
 from orchestai.embeddings.protocol import TextEncoder
 
@@ -23,19 +24,40 @@ def train_learned(
     epochs: int | None,
     out: Path,
     workers: WorkerCatalog = ANYBODY,
+    recipe: Phase1Config | None = None,
+    sizes: PlannerConfig | None = None,
 ) -> PlanPredictor:
     """Train on train, stop and calibrate on validation; the test part is not handed over.
+
+    Args:
+        parts: The examples.
+        tasks: Task types to plan with.
+        encoder: Frozen text encoder.
+        seed: Of the training.
+        epochs: Passes over the data; None means the recipe's.
+        out: Folder for the checkpoint.
+        workers: Workers to choose from.
+        recipe: Numbers of the training; None means the defaults.
+        sizes: Sizes of the network; None means the defaults.
 
     Raises:
         OrchestAIError: The data cannot be trained on.
     """
-    from orchestai.config import Phase1Config
     from orchestai.training import phase1
 
-    config = Phase1Config(seed=seed) if epochs is None else Phase1Config(seed=seed, epochs=epochs)
+    changes = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
+    config = (recipe or Phase1Config()).model_copy(update=changes)
     data = [e.model_copy(update={"split": "train"}) for e in parts.train]
     data += [e.model_copy(update={"split": "validation"}) for e in parts.validation]
-    phase1.train(config, data, tasks=tasks, workers=workers, encoder=encoder, out=out)
+    phase1.train(
+        config,
+        data,
+        tasks=tasks,
+        workers=workers,
+        encoder=encoder,
+        out=out,
+        planner=sizes or PlannerConfig(),
+    )
     return load_learned(out, tasks=tasks, encoder=encoder, workers=workers)
 
 

@@ -111,5 +111,4 @@ def full_results(
         results.update(ours.results(looked_at))
         results["gain_over"] = {name: ours.minus(other) for name, other in measured.items()}
     results["baselines"] = {name: other.results(looked_at) for name, other in measured.items()}
-    results["examples"] = parts.counts()
     return results

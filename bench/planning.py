@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         return write_report(
             options.out,
             bench="planning",
-            data={"train": options.train.name, "test": options.test.name, **parts.counts()},
+            data={"train": options.train.name, "test": options.test.name, "examples": parts.counts()},
             sha256=data_sha256(dict.fromkeys([train_dir, test_dir])),
             seed=seeds[0] if len(seeds) == 1 else seeds,
             results=over_seeds(results),

@@ -10,7 +10,6 @@ from orchestai.contracts import PlanExample, Split
 from orchestai.errors import DataError
 from orchestai.importers.splits import normalized, split_by_hash
 
-
 _NAMES: tuple[Split, ...] = ("train", "validation", "test")
 
 

@@ -69,12 +69,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     epochs=options.epochs,
                     out=Path(scratch) / f"checkpoint-{seed}",
                     workers=project.workers,
+                    recipe=project.training.phase1,
+                    sizes=project.planner,
                 )
             results.append(full_results(learned, simple, parts, project.tasks))
     return write_report(
         options.out,
         bench="starter",
-        data={"corpus": options.corpus.name, **parts.counts()},
+        data={"corpus": options.corpus.name, "examples": parts.counts()},
         sha256=data_sha256([options.corpus]),
         seed=seeds[0] if len(seeds) == 1 else seeds,
         results=over_seeds(results),

@@ -1,4 +1,4 @@
-"""Make the small pictures and recordings of part_b (files media/b_*).
+"""Make the small pictures and recordings of the starter corpus (files media/b_*).
 
 The pictures need Pillow; the recordings need the programs espeak-ng and sox. Run without arguments.
 """

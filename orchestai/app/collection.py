@@ -28,8 +28,8 @@ def starter_items(
 ) -> tuple[list[CollectionItem], list[CollectionItem]]:
     """Return the executions of a collection: those on real workers, and those on simulated ones.
 
-    The live ones are training instructions that need chat calls only, at most 4 sub-tasks, in an order fixed by
-    hash. Every instruction of the corpus runs `rounds` times on simulated workers drawn at random, so that
+    The live ones are training instructions that need chat calls only, at most 4 sub-tasks, in an order fixed
+    by hash. Every instruction of the corpus runs `rounds` times on simulated workers drawn at random, so that
     the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
 
     Args:
@@ -43,9 +43,9 @@ def starter_items(
         InputError: The catalog has no worker of the kind that is asked for.
     """
     kinds = {worker.simulated for worker in project.workers.profiles()}
-    for wanted, simulated, kind in ((live, False, "real"), (rounds, True, "simulated")):
-        if wanted and simulated not in kinds:
-            option = "--rounds" if simulated else "--live"
+    for wanted, of_simulated, kind in ((live, False, "real"), (rounds, True, "simulated")):
+        if wanted and of_simulated not in kinds:
+            option = "--rounds" if of_simulated else "--live"
             raise InputError(
                 f"The catalog has no {kind} worker, and {option} {wanted} asks for {kind} executions.",
                 remedy=f"Use {option} 0, or add such a worker to dbt_like_configs/workers/.",

@@ -1,4 +1,4 @@
-"""Builds the planner of a project: learned if there is a checkpoint, LLM if one is configured, rules always."""
+"""Builds the planner of a project: learned with a checkpoint, LLM if one is configured, rules always."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class _LateWorker:
 def _planning_worker(project: Project, workforce: Workforce) -> str | None:
     """Name the worker that plans when the learned planner is not sure; None leaves it to the rules.
 
-    Without an explicit `planner.llm_worker` only a real endpoint of the user's qualifies: the packaged model has
-    135 M parameters and the simulated workers know nothing, so the rules plan better than either.
+    Without an explicit `planner.llm_worker` only a real endpoint of the user's qualifies: the packaged model
+    has 135 M parameters and the simulated workers know nothing, so the rules plan better than either.
     """
     config = project.planner
     if config.fallback != "llm":

@@ -1,4 +1,4 @@
-"""Puts the parts together: planner, engine, workers and log of one project, open for as long as a host needs them."""
+"""Puts the parts together: planner, engine, workers and log of one project, for as long as a host needs."""
 
 from __future__ import annotations
 
@@ -169,9 +169,7 @@ class Runtime:
         thread = self._open_thread(coroutine)
         if thread.is_current:
             coroutine.close()
-            raise RuntimeError(
-                "A callback of this runtime cannot wait for it: await its asynchronous methods."
-            )
+            raise RuntimeError("A callback of this runtime cannot wait for it: use `await`.")
         return thread.call(coroutine)
 
     async def _hand_over(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -219,7 +217,7 @@ def build_runtime(
 
     Args:
         project: The configuration.
-        mock: Let the simulator play every worker, in this process and without network; its answers are marked.
+        mock: Let the simulator play every worker, in this process, without network; answers are marked.
         log: Write execution logs.
         learned: Use the learned planner where a checkpoint exists.
         references: Answers that simulated workers know, by instruction text.

@@ -34,8 +34,9 @@ def check(project_dir: Path = ProjectOption, target: str = TargetOption) -> None
     project = open_project(project_dir, target)
     simulated = sum(worker.simulated for worker in project.workers.profiles())
     out.print(
-        f"[green]✓[/] {safe(project.directory)} · target {safe(project.target)} · {len(project.tasks)} task types · "
-        f"{len(project.workers)} workers ({simulated} simulated) · {len(project.prompts)} prompts"
+        f"[green]✓[/] {safe(project.directory)} · target {safe(project.target)} · {len(project.tasks)} "
+        f"task types · {len(project.workers)} workers ({simulated} simulated) · "
+        f"{len(project.prompts)} prompts"
     )
 
 

@@ -42,7 +42,7 @@ def print_json(value: Any) -> None:
 
 
 def clean(text: object) -> str:
-    """Return foreign text without what a terminal would obey: control characters other than tab and line break."""
+    """Return foreign text without control characters, which a terminal obeys; tab and line break stay."""
     return _CONTROL.sub("", str(text))
 
 

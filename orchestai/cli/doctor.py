@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: bool = JsonOption, project_dir: Path = ProjectOption, target: str = TargetOption) -> None:
-    """Check configuration, storage, packaged model, encoder, keys, ports and GPU (exit code 1 on a failure)."""
+    """Check configuration, storage, packaged model, encoder, keys, ports, GPU (exit code 1 on a failure)."""
     findings = diagnose(open_project(project_dir, target))
     if as_json:
         print_json([finding._asdict() for finding in findings])

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.columns import Columns
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 
 from orchestai.app.replay import instruction_of, plan_of
 from orchestai.app.runtime import open_runtime
@@ -158,7 +158,7 @@ def compare(
     titles = [plain(record.execution_id[:32]) for record in records]
     pairs = zip(records, titles, strict=True)
     out.print(Columns([Panel(_tree(record), title=title, width=width) for record, title in pairs]))
-    table = Table("", *titles, box=None)
+    table = Table(Column(), *(Column(title) for title in titles), box=None)
     table.add_row("instruction", *(plain(" ".join(r.instruction.split())[:60]) for r in records))
     table.add_row("accepted", *("yes" if r.success else "no" for r in records))
     table.add_row("cost", *(dollars(r.cost) for r in records))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def build_instruction(
 
 def _read_standard_input() -> str:
     try:
-        return typer.get_binary_stream("stdin").read().decode("utf-8")
+        return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise InstructionError(
             f"Standard input is not UTF-8 text (byte {error.start}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,19 +91,25 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
 
 
 def plain_scalar(text: str) -> Any:
-    """Return what YAML makes of `text` when it stands without quotes."""
+    """Return what YAML makes of `text` when it stands without quotes; infinity and NaN stay text."""
     if _EXPONENT.fullmatch(text):
         # YAML 1.1 wants a dot in `1.0e-4`; everybody writes 1e-4.
-        return float(text)
-    tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    try:
-        return _construct(yaml.ScalarNode(tag, text))
-    except (ValueError, yaml.YAMLError):
-        return text  # such as the date 2026-13-45
+        value: Any = float(text)
+    else:
+        tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        try:
+            value = _construct(yaml.ScalarNode(tag, text))
+        except (ValueError, yaml.YAMLError):
+            return text  # such as the date 2026-13-45
+    return text if _is_endless(value) else value
 
 
 def _construct(node: yaml.Node) -> Any:
     return yaml.constructor.SafeConstructor().construct_object(node)
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 class _Reader:
@@ -143,16 +150,20 @@ class _Reader:
 
     def _read_scalar(self, node: yaml.Node, key: KeyPath) -> Any:
         text = str(node.value)
-        is_plain = (
-            isinstance(node, yaml.ScalarNode) and not node.style
-        )  # the C loader says '' where the other says None
-        if node.tag == "tag:yaml.org,2002:str":
-            return float(text) if is_plain and _EXPONENT.fullmatch(text) else text
+        # The C loader says '' for a scalar without quotes, the other one None.
+        is_plain = isinstance(node, yaml.ScalarNode) and not node.style
         try:
-            return _construct(node)
+            if node.tag == "tag:yaml.org,2002:str":
+                value = float(text) if is_plain and _EXPONENT.fullmatch(text) else text
+            else:
+                value = _construct(node)
         except (ValueError, yaml.YAMLError):
             self._report(node, key, f"{text!r} is not a value of YAML.", "Put text in quotes; use no tags.")
             return None
+        if _is_endless(value):
+            self._report(node, key, f"must be a finite number, got {text}.", "Leave the key out or use null.")
+            return None
+        return value
 
     def _read_sequence(self, node: yaml.SequenceNode, key: KeyPath) -> list[Any]:
         return [self.read(item, (*key, index)) for index, item in enumerate(node.value)]

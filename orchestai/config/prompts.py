@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from functools import cache
+from functools import lru_cache
 
 from jinja2 import TemplateError, TemplateSyntaxError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, ValidationInfo, field_validator
 
 from orchestai.config.templating import sandboxed_environment
@@ -54,16 +53,7 @@ class PromptTemplate(Record):
     @classmethod
     def _check_template(cls, source: str, info: ValidationInfo) -> str:
         known = ROLE_VARIABLES.get(info.data.get("task_type", ""), TASK_VARIABLES)
-        try:
-            names = meta.find_undeclared_variables(_checker().parse(source))
-            _checker().compile(source)
-        except TemplateSyntaxError as error:
-            raise ValueError(
-                f"is not a Jinja template: line {error.lineno} of it: {error.message}."
-            ) from error
-        except TemplateError as error:
-            raise ValueError(f"is not a Jinja template: {error}.") from error
-        for name in sorted(names - set(known)):
+        for name in sorted(_variables(source) - set(known)):
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
             raise ValueError(f"uses the unknown variable {name!r}. {hint}")
@@ -80,8 +70,14 @@ class PromptsFile(Record):
     prompts: tuple[PromptTemplate, ...]
 
 
-@cache
-def _checker() -> ImmutableSandboxedEnvironment:
+@lru_cache(maxsize=256)
+def _variables(source: str) -> frozenset[str]:
+    """Return the names that a template wants to be given; remembered, for a project is loaded often."""
     environment = sandboxed_environment()
     environment.filters["block"] = str  # the renderer's own filter, known here by name only
-    return environment
+    try:
+        return frozenset(meta.find_undeclared_variables(environment.parse(source)))
+    except TemplateSyntaxError as error:
+        raise ValueError(f"is not a Jinja template: line {error.lineno} of it: {error.message}.") from error
+    except TemplateError as error:
+        raise ValueError(f"is not a Jinja template: {error}.") from error

@@ -185,7 +185,8 @@ def _read_table(path: Path) -> tuple[pa.Table | None, dict[str, Any]]:
     metadata = table.schema.metadata or {}
     if _BOOK not in metadata or not table.schema.equals(execution_schema()):
         raise DataError(f"The table {path} is not one that this version wrote.", remedy=remedy)
-    return table.replace_schema_metadata(None), json.loads(metadata[_BOOK])
+    # Parquet renames the items of lists, which would change the bytes of the next file.
+    return table.replace_schema_metadata(None).cast(execution_schema()), json.loads(metadata[_BOOK])
 
 
 def _write_table(path: Path, table: pa.Table, book: dict[str, Any]) -> None:

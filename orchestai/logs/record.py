@@ -71,8 +71,8 @@ class PlannerRecord(BaseModel):
         workers: Names behind `model_selections`; ids shift when a catalog grows, names do not.
         task_type_names: Names behind `task_types`.
         planner: Who made the plan.
-        confidence: Probability that the graph is right; 1 for a plan that was given and null where the planner has none,
-            as in `Plan`.
+        confidence: Probability that the graph is right; 1 for a plan that was given, null where the
+            planner has none, as in `Plan`.
         model_version: Checkpoint that made it.
         fallback_reason: Why the learned planner did not make it.
         latency_ms: Time that planning took.

@@ -1,4 +1,4 @@
-"""Automated collection: runs many instructions and logs all of them, so that there is something to learn from."""
+"""Automated collection: runs and logs many instructions, so that there is something to learn from."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ async def collect(
 ) -> CollectionReport:
     """Run `items`, a few at a time.
 
-    An item that fails is logged like any other and does not stop the rest, nor does one that cannot be planned;
-    only what makes logging itself impossible (a full disk) does.
+    An item that fails is logged like any other and does not stop the rest, nor does one that cannot be
+    planned; only what makes logging itself impossible (a full disk) does.
 
     Args:
         items: What to run.

@@ -239,9 +239,9 @@ def _losses(
 
 
 def _numbers(parts: LossParts, config: Phase1Config) -> Metrics:
-    named = {name: float(part) for name, part in parts._asdict().items()}
-    named["documented"] = float(parts.documented(config.lambda_dag))
-    named["total"] = float(parts.total(config.lambda_dag))
+    named = {name: float(part.detach()) for name, part in parts._asdict().items()}
+    named["documented"] = float(parts.documented(config.lambda_dag).detach())
+    named["total"] = float(parts.total(config.lambda_dag).detach())
     return named
 
 

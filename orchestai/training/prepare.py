@@ -236,7 +236,7 @@ def read_training_data(directory: Path) -> TrainingData:
         raise DataError(f"{path} is not a table of training data of this version.", remedy=remedy)
     if metadata.get(_JSON_SHA256) != hashlib.sha256(content).hexdigest().encode():
         raise DataError(f"{directory / JSON_FILE} is not the twin of {path}.", remedy=remedy)
-    table = table.replace_schema_metadata(None)
+    table = table.replace_schema_metadata(None).cast(_schema())
     return TrainingData(
         examples=[_example(row) for row in table.to_pylist()],
         table=table,

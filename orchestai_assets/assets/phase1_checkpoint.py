@@ -39,7 +39,7 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
         phase1 = project.training.phase1
         examples, tasks, workers = read_examples(project, training_folder(project))
         settings = phase1.model_dump()
-        with wandb_tracking.tracker(project, name="phase1", run_id=context.run_id, settings=settings) as tracker:
+        with wandb_tracking.tracker(project, name="phase1", run_id=context.run.run_id, settings=settings) as tracker:
             result = train_phase1(
                 project,
                 examples,
@@ -48,7 +48,7 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
                 out=phase1_folder(project),
                 on_epoch=tracker.log_epoch,
             )
-        tracked = wandb_tracking.tracked_path(project, context.run_id)
+        tracked = wandb_tracking.tracked_path(project, context.run.run_id)
         return dg.MaterializeResult(
             metadata={
                 **_facts(result),

@@ -51,6 +51,9 @@ def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:
         ),
         ("a: !custom x\n", "is not a value of YAML"),
         ("a: 2026-13-45\n", "is not a value of YAML"),
+        ("a: .inf\n", "must be a finite number, got .inf."),
+        ("a: .nan\n", "must be a finite number"),
+        ("a: 1e999\n", "must be a finite number"),
         ("- a\n- b\n", "must be a mapping"),
         ("just text\n", "must be a mapping"),
         ("? [a, b]\n: 1\n", "has a key that is not text"),
@@ -82,6 +85,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
         ("true", True),
         ("null", None),
         ("a: b", "a: b"),
+        (".inf", ".inf"),
         ("x", "x"),
     ],
 )

@@ -88,6 +88,8 @@ def make_record(tasks: TaskCatalog, workers: WorkerCatalog) -> MakeRecord:
             ),
         )
         options.pop("simulated", None)
-        return ExecutionLogRecord.of(instruction, plan, result, tasks=tasks, workers=workers, **options)
+        return ExecutionLogRecord.of(
+            instruction, plan, result, **{"tasks": tasks, "workers": workers, **options}
+        )
 
     return make

@@ -97,7 +97,13 @@ def test_line_being_written_is_not_bad(day, make_record):
 
 def test_plain_daily_file(day):
     plain = day.parent / "executions_20261121.jsonl"
-    line = {"timestamp": "2026-11-21T08:00:00", "instruction": "Hi", "success": False, "cost": 0, "latency_ms": 5}
+    line = {
+        "timestamp": "2026-11-21T08:00:00",
+        "instruction": "Hi",
+        "success": False,
+        "cost": 0,
+        "latency_ms": 5,
+    }
     plain.write_bytes(b"\r\n".join([json.dumps(line).encode(), b"", b'{"instruction": "no time"}', b""]))
     content = read_segment(plain)
     assert [record.instruction for record in content.records] == ["Hi"]
@@ -123,8 +129,24 @@ json_values = st.recursive(
     max_leaves=8,
 )
 fields = st.sampled_from(
-    "timestamp instruction success cost latency_ms planner_outputs execution_result execution_id completed "
-    "schema_version attempt sequence subtasks checks source crc".split()
+    [
+        "timestamp",
+        "instruction",
+        "success",
+        "cost",
+        "latency_ms",
+        "planner_outputs",
+        "execution_result",
+        "execution_id",
+        "completed",
+        "schema_version",
+        "attempt",
+        "sequence",
+        "subtasks",
+        "checks",
+        "source",
+        "crc",
+    ]
 )
 lines = st.one_of(
     st.binary(max_size=200),

@@ -76,14 +76,12 @@ def test_every_flipped_byte_is_noticed(make_record):
 
 
 def test_names_outside_the_catalogs_are_logged_all_the_same(make_record, tasks, workers):
-    record = make_record()
-    assert record.planner_outputs.workers == ("large", "small", "polyglot")
-    few_workers = WorkerCatalog(workers=workers.workers[:1])
-    few_tasks = TaskCatalog(types=tasks.types[1:])
-    from orchestai.logs.record import _id
-
-    assert [_id(few_workers.names, name) for name in record.planner_outputs.workers] == [-1, 0, -1]
-    assert [_id(few_tasks.names, name) for name in record.planner_outputs.task_type_names] == [-1, -1, 0]
+    planned = make_record(
+        workers=WorkerCatalog(workers=workers.workers[:1]), tasks=TaskCatalog(types=tasks.types[1:])
+    ).planner_outputs
+    assert planned.workers == ("large", "small", "polyglot")
+    assert planned.model_selections == (-1, 0, -1)
+    assert planned.task_types == (-1, -1, 0)
 
 
 def test_tensors_are_kept_by_hash_and_in_full_on_request(make_record):

@@ -1,0 +1,131 @@
+"""The composition: learned above the threshold, LLM below it, the rules as the floor."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from orchestai.config import Project, RoutingConfig
+from orchestai.contracts import Budget, Instruction, Modality, Subtask, WorkflowGraph
+from orchestai.errors import NoWorkerError
+from orchestai.planner.planner import HybridPlanner, LearnedProposal
+from orchestai.planner.rules import RulesPlanner
+from tests.planner.scripted_llm import Script, proposal
+
+INSTRUCTION = Instruction(text="Summarize this report.", inputs={"text": "It rained."})
+GRAPH = WorkflowGraph.chain((Subtask(task_type="reasoning"), Subtask(task_type="generation")))
+
+
+class ScriptedProposer:
+    """A learned planner whose proposal the test writes down."""
+
+    model_version = "test-7"
+
+    def __init__(self, confidence: float, graph: WorkflowGraph, favourite: int, workers: int) -> None:
+        row = [0.9 if index == favourite else 0.01 for index in range(workers)]
+        self.proposal = LearnedProposal(graph, confidence, [row] * len(graph))
+
+    def propose(self, _instruction: Instruction) -> LearnedProposal:
+        return self.proposal
+
+
+def hybrid(project: Project, **parts: Any) -> HybridPlanner:
+    settings = {"routing": RoutingConfig(simulated="allow"), "confidence_threshold": 0.6, **parts}
+    return HybridPlanner(
+        tasks=project.tasks, workers=project.workers, rules=RulesPlanner(project.tasks), **settings
+    )
+
+
+def proposer(project: Project, confidence: float, favourite: str = "sim-coder") -> ScriptedProposer:
+    return ScriptedProposer(confidence, GRAPH, project.workers.index(favourite), len(project.workers))
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.95])
+async def test_a_confident_learned_plan_is_used(project: Project, confidence: float) -> None:
+    plan = await hybrid(project, learned=proposer(project, confidence)).plan(INSTRUCTION)
+    assert plan.planner == "learned"
+    assert plan.graph == GRAPH
+    assert plan.confidence == confidence
+    assert plan.model_version == "test-7"
+    assert plan.fallback_reason is None
+    assert [assignment.worker for assignment in plan.assignments] == ["sim-coder", "sim-coder"]
+
+
+@pytest.mark.parametrize("confidence", [0.599, 0.0, float("nan")])
+async def test_an_unsure_learned_plan_gives_way_to_the_rules(project: Project, confidence: float) -> None:
+    plan = await hybrid(project, learned=proposer(project, confidence)).plan(INSTRUCTION)
+    assert plan.planner == "rules"
+    assert [node.task_type for node in plan.graph.nodes] == ["summarization"]
+    assert plan.model_version is None
+    assert plan.fallback_reason is not None
+    assert plan.fallback_reason.startswith("learned confidence ")
+    assert plan.fallback_reason.endswith("< 0.60")
+
+
+async def test_an_unsure_learned_plan_gives_way_to_the_llm(project: Project, script: Script) -> None:
+    _, llm = script(proposal([[], [], [0, 1]]))
+    plan = await hybrid(project, learned=proposer(project, 0.25), llm=llm).plan(INSTRUCTION)
+    assert plan.planner == "llm"
+    assert plan.graph.dependencies == ((), (), (0, 1))
+    assert plan.confidence is None
+    assert plan.model_version is None
+    assert plan.fallback_reason == "learned confidence 0.25 < 0.60"
+
+
+async def test_a_confident_learned_plan_asks_no_llm(project: Project, script: Script) -> None:
+    server, llm = script(proposal([[]]))
+    await hybrid(project, learned=proposer(project, 0.7), llm=llm).plan(INSTRUCTION)
+    assert server.requests == []
+
+
+async def test_an_llm_that_cannot_plan_gives_way_to_the_rules(project: Project, script: Script) -> None:
+    server, llm = script(proposal([[1], [0]]), max_repairs=1)
+    plan = await hybrid(project, llm=llm).plan(INSTRUCTION)
+    assert len(server.requests) == 2
+    assert plan.planner == "rules"
+    assert plan.fallback_reason is not None
+    assert "LLM planner: invalid_plan" in plan.fallback_reason
+    assert "invalid 2 times" in plan.fallback_reason
+
+
+async def test_every_failure_is_named_in_order(project: Project, script: Script) -> None:
+    _, llm = script("no plan", max_repairs=0)
+    plan = await hybrid(project, learned=proposer(project, 0.1), llm=llm).plan(INSTRUCTION)
+    first, second = (plan.fallback_reason or "").split("; ", 1)
+    assert first == "learned confidence 0.10 < 0.60"
+    assert second.startswith("LLM planner: ")
+
+
+async def test_the_rules_alone_are_no_fallback(project: Project) -> None:
+    plan = await hybrid(project).plan(INSTRUCTION)
+    assert plan.planner == "rules"
+    assert plan.fallback_reason is None
+
+
+async def test_planning_keeps_to_the_time_of_the_budget(project: Project) -> None:
+    class Hanging:
+        async def plan_graph(self, _instruction: Instruction) -> WorkflowGraph:
+            await asyncio.sleep(60)
+            return GRAPH
+
+    hurried = INSTRUCTION.model_copy(update={"budget": Budget(seconds=0.05)})
+    async with asyncio.timeout(5):
+        plan = await hybrid(project, llm=Hanging()).plan(hurried)
+    assert plan.planner == "rules"
+    assert plan.fallback_reason == "LLM planner: no plan within the 0.05 s of the budget"
+
+
+async def test_a_plan_that_nobody_can_do_says_what_is_missing(project: Project) -> None:
+    picture = Instruction(text="What is on this picture?", inputs={"image": "cat.png"})
+    planner = hybrid(project, routing=RoutingConfig(simulated="never"))
+    with pytest.raises(NoWorkerError, match="'vision'") as caught:
+        await planner.plan(picture)
+    assert caught.value.modality == Modality.VISION.value
+    assert caught.value.task_type == "image_analysis"
+
+
+def test_a_given_graph_gets_workers(project: Project) -> None:
+    plan = hybrid(project).finish_given(INSTRUCTION, GRAPH, "given")
+    assert (plan.planner, plan.confidence, len(plan.assignments)) == ("given", 1.0, 2)
