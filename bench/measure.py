@@ -85,9 +85,7 @@ class Measured:
 
 def subsets(parts: Parts) -> dict[str, list[int]]:
     """Name the parts of the test that are worth a look of their own."""
-    chain = [
-        e.dependencies == tuple((i - 1,) if i else () for i in range(len(e.task_types))) for e in parts.test
-    ]
+    chain = [e.dependencies == tuple((i - 1,) if i else () for i in range(len(e.task_types))) for e in parts.test]
     return {
         "unseen_combinations": unseen(parts.train, parts.test),
         "not_chains": [i for i, is_chain in enumerate(chain) if not is_chain],

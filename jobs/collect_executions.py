@@ -25,9 +25,7 @@ class CollectConfig(dg.Config):
 
 
 @dg.op
-def collect_corpus(
-    context: dg.OpExecutionContext, config: CollectConfig, orchestai: OrchestAIResource
-) -> None:
+def collect_corpus(context: dg.OpExecutionContext, config: CollectConfig, orchestai: OrchestAIResource) -> None:
     """Run the corpus; what is logged already is not run again."""
     from orchestai.app.collection import collect_starter
 
@@ -41,9 +39,7 @@ def collect_corpus(
         if done % EVERY == 0:
             context.log.info(f"{done} executions are logged")
 
-    live, simulated = collect_starter(
-        project, corpus, live=config.live, rounds=config.rounds, on_done=on_done
-    )
+    live, simulated = collect_starter(project, corpus, live=config.live, rounds=config.rounds, on_done=on_done)
     context.add_output_metadata(
         {
             "corpus": dg.MetadataValue.path(corpus),

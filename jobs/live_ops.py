@@ -15,6 +15,9 @@ from resources.orchestai_resource import OrchestAIResource
 
 Json = dict[str, Any]
 
+SHOWN = {"status", "task_type", "worker", "simulated", "attempts", "cost_usd", "latency_ms"}
+"""Fields of a sub-task's record that its step shows."""
+
 
 @dg.op(out=dg.Out(io_manager_key="step_files"), tags={"dagster/priority": "2"})
 def plan(context: dg.OpExecutionContext, config: LiveInstructionConfig, orchestai: OrchestAIResource) -> Json:
@@ -94,33 +97,24 @@ def subtask_op(config: DagsterConfig, kind: StepKind) -> dg.OpDefinition:
         tags=step_tags(config, kind),
         out=dg.Out(io_manager_key="step_files"),
     )
-    def subtask(
-        context: dg.OpExecutionContext, item: Json, orchestai: OrchestAIResource
-    ) -> Iterator[dg.ExpectationResult | dg.Output[Json]]:
+    def subtask(context: dg.OpExecutionContext, item: Json, orchestai: OrchestAIResource) -> Json:
         """Run one sub-task with its retries; a failure is handed on, so that the execution still gets logged."""
         request = SubtaskRequest.model_validate(item)
         # The plan is made: a runtime without planner and log starts faster and writes nothing.
         with orchestai.runtime(log=False, learned=False) as runtime:
             record, output = runtime.call(
-                runtime.engine.run_subtask(
-                    request.instruction, request.plan, request.index, request.dependency_outputs
-                )
+                runtime.engine.run_subtask(request.instruction, request.plan, request.index, request.dependency_outputs)
             )
-        metadata = {
-            "task_type": record.task_type,
-            "worker": record.worker,
-            "simulated": record.simulated,
-            "attempts": record.attempts,
-            "cost_usd": record.cost_usd,
-            "latency_ms": record.latency_ms,
-            "answer": str(output.content or ""),
-        }
         if record.status != "done":
             context.log.error(f"Sub-task {record.index} ({record.task_type}) failed: {record.error}")
-        yield dg.ExpectationResult(
-            success=record.status == "done", label="answered", description=record.error or "The worker answered."
+        context.add_output_metadata(
+            {
+                **record.model_dump(include=SHOWN),
+                "error": record.error or "none",
+                "answer": str(output.content or ""),
+            }
         )
-        yield dg.Output(Finished(record=record, output=output).model_dump(mode="json"), metadata=metadata)
+        return Finished(record=record, output=output).model_dump(mode="json")
 
     return subtask
 
@@ -131,9 +125,7 @@ def subtask_op(config: DagsterConfig, kind: StepKind) -> dg.OpDefinition:
         "last": dg.Out(io_manager_key="step_files", is_required=False),
     }
 )
-def collect(
-    context: dg.OpExecutionContext, state: Json, cpu: list[Json], gpu: list[Json]
-) -> Iterator[dg.Output[Json]]:
+def collect(context: dg.OpExecutionContext, state: Json, cpu: list[Json], gpu: list[Json]) -> Iterator[dg.Output[Json]]:
     """Add the answers of a level; the levels that follow are skipped when nothing is left to run."""
     live = LiveState.model_validate(state).with_finished(Finished.model_validate(item) for item in [*cpu, *gpu])
     more = any(live.ready(level) for level in range(level_of(context) + 1, len(live.plan.graph.levels)))
@@ -158,17 +150,22 @@ def integrate(context: dg.OpExecutionContext, states: list[Json], orchestai: Orc
 
 
 @dg.op(out=dg.Out(io_manager_key="step_files"))
-def judge(execution: Json) -> Iterator[dg.ExpectationResult | dg.Output[Json]]:
+def judge(context: dg.OpExecutionContext, execution: Json) -> Json:
     """Show whether the answer was accepted; one that was not is a result and no failure of the run."""
     result = ExecutionResult.model_validate(execution["result"])
-    for number, check in enumerate(result.checks):
-        yield dg.ExpectationResult(
-            success=check.held, label=f"acceptance_{number}", description=check.check.model_dump_json()
-        )
-    yield dg.ExpectationResult(
-        success=result.success, label="accepted", description=result.error or "Completed, and no check fails."
+    checks = [
+        dg.TableRecord({"check": outcome.check.model_dump_json(exclude_defaults=True), "held": outcome.held})
+        for outcome in result.checks
+    ]
+    context.add_output_metadata(
+        {
+            "success": result.success,
+            "completed": result.completed,
+            "error": result.error or "none",
+            "checks": dg.MetadataValue.table(checks) if checks else "no acceptance checks were given",
+        }
     )
-    yield dg.Output(execution, metadata={"success": result.success, "completed": result.completed})
+    return execution
 
 
 @dg.op(out=dg.Out(io_manager_key="step_files"))

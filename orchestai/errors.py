@@ -209,9 +209,7 @@ class MalformedResponseError(TransientWorkerError):
 
     code = "malformed_response"
 
-    def __init__(
-        self, message: str, *, worker: str, remedy: str | None = None, answer: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, worker: str, remedy: str | None = None, answer: str | None = None) -> None:
         super().__init__(message, worker=worker, remedy=remedy)
         self.answer = answer
 

@@ -98,9 +98,7 @@ class FirstRun:
         console.print(f"[green]✓[/] {name} [dim]· {seconds:.0f} s[/]")
 
     def _collect(self, records: list[StarterRecord]) -> bool:
-        live, simulated = starter_items(
-            self._project, records, CORPUS, live=LIVE_EXECUTIONS, rounds=SIMULATED_ROUNDS
-        )
+        live, simulated = starter_items(self._project, records, CORPUS, live=LIVE_EXECUTIONS, rounds=SIMULATED_ROUNDS)
         logged = logged_executions(self._project)
         missing = [item for item in (*live, *simulated) if item.execution_id not in logged]
         if not missing:
@@ -124,9 +122,7 @@ class FirstRun:
                 accepted[real] += result is not None and result.success
                 progress.update(bars[real], advance=1, accepted=accepted[real])
 
-            collect_starter(
-                self._project, CORPUS, live=LIVE_EXECUTIONS, rounds=SIMULATED_ROUNDS, on_done=on_done
-            )
+            collect_starter(self._project, CORPUS, live=LIVE_EXECUTIONS, rounds=SIMULATED_ROUNDS, on_done=on_done)
         self._state["ingested"] = []
         return True
 
@@ -296,9 +292,7 @@ def show_summary(project: Project, summary: dict[str, Any]) -> None:
     for column in ("node-F1", "edge-F1 on non-chains", "valid DAGs"):
         table.add_column(column, justify="right")
     for name, row in summary["planners"].items():
-        table.add_row(
-            name, f"{row['node_f1']:.1f}", f"{row['edge_f1_non_chain']:.1f}", f"{row['dag_validity']:.0f} %"
-        )
+        table.add_row(name, f"{row['node_f1']:.1f}", f"{row['edge_f1_non_chain']:.1f}", f"{row['dag_validity']:.0f} %")
     answer = summary["answer"]
     steps = " → ".join(f"{step['task_type']}@{step['worker']}" for step in answer["plan"])
     console.print()

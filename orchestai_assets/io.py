@@ -65,13 +65,9 @@ def read_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> "
     for path in paths:
         try:
             names = None if columns is None else list(columns)
-            tables.append(
-                pq.read_table(path, columns=names, page_checksum_verification=True, partitioning=None)
-            )
+            tables.append(pq.read_table(path, columns=names, page_checksum_verification=True, partitioning=None))
         except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"The table {path} cannot be read: {error}.", remedy="Materialise it again."
-            ) from error
+            raise DataError(f"The table {path} cannot be read: {error}.", remedy="Materialise it again.") from error
     return pa.concat_tables(tables, promote_options="default")
 
 

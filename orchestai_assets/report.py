@@ -63,9 +63,7 @@ def make_report(project: Project) -> Phase1Report:
         for name, predicted in predictions.items()
     }
     splits = {
-        name: percent(measure(rows, answers(found["learned"], rows), tasks))
-        for name, rows in by_split.items()
-        if rows
+        name: percent(measure(rows, answers(found["learned"], rows), tasks)) for name, rows in by_split.items() if rows
     }
     manifest = read_manifest(phase1_folder(project))
     history = manifest.history

@@ -29,9 +29,7 @@ def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
 
 def refused_checks(context: dg.RunFailureSensorContext) -> list[str]:
     """Return the blocking checks that failed; empty if the run failed for another reason."""
-    failed = context.instance.all_logs(
-        context.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    )
+    failed = context.instance.all_logs(context.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     found = []
     for entry in failed:
         event = entry.dagster_event

@@ -16,15 +16,31 @@ INK, GREY, RED, BLUE, GREEN = "#1c1c1c", "#dddddd", "#c62828", "#1a5fb4", "#2e7d
 
 # name -> (espeak voice, words per minute, text)
 SPEECH: dict[str, tuple[str, int, str]] = {
-    "b_standup": ("en-us", 175, "The deploy failed at nine. Omar will roll it back. Priya fixes the config by Thursday."),
+    "b_standup": (
+        "en-us",
+        175,
+        "The deploy failed at nine. Omar will roll it back. Priya fixes the config by Thursday.",
+    ),
     "b_tenant": ("en-us", 180, "This is Nadia Brooks, flat twelve. The boiler is leaking. Call me: 5 5 5, 0 1 4 2."),
     "b_match": ("en-gb", 175, "Full time. Rovers three, United one. Two goals by Silva, and one by Okoro."),
-    "b_driver": ("en-us", 175, "Truck seven here. I am three hours late because of snow. I have eighteen pallets on board."),
+    "b_driver": (
+        "en-us",
+        175,
+        "Truck seven here. I am three hours late because of snow. I have eighteen pallets on board.",
+    ),
     "b_refund": ("es", 170, "Hola, soy Lucía. La lámpara llegó rota. Quiero un reembolso."),
     "b_bridge": ("en-gb", 175, "The old bridge will close in May for six weeks. The work costs two million euros."),
-    "b_keys": ("de", 165, "Guten Tag, hier ist Becker. Der Mietvertrag endet am dreißigsten Juni. Wo sind die Schlüssel?"),
+    "b_keys": (
+        "de",
+        165,
+        "Guten Tag, hier ist Becker. Der Mietvertrag endet am dreißigsten Juni. Wo sind die Schlüssel?",
+    ),
     "b_lab": ("en-us", 170, "Sample A, twelve milligrams. Sample B, nine milligrams. Sample C, fifteen milligrams."),
-    "b_clause": ("en-us", 180, "New version: the notice period is sixty days. The monthly fee stays nine hundred dollars."),
+    "b_clause": (
+        "en-us",
+        180,
+        "New version: the notice period is sixty days. The monthly fee stays nine hundred dollars.",
+    ),
     "b_shelf": ("en-gb", 175, "For the shelf I need three boards at eight euros each, and glue for five euros."),
 }
 
@@ -52,7 +68,12 @@ def lines(draw: ImageDraw.ImageDraw, x: int, y: int, texts: list[str], size: int
 def dashboard() -> None:
     image, draw = canvas(420, 260, "#f4f6f8")
     lines(draw, 16, 12, ["checkout-api  (production)"], 22)
-    tiles = [("CPU", "94 %", RED), ("Memory", "61 %", GREEN), ("Errors / min", "143", RED), ("Uptime", "12 days", GREEN)]
+    tiles = [
+        ("CPU", "94 %", RED),
+        ("Memory", "61 %", GREEN),
+        ("Errors / min", "143", RED),
+        ("Uptime", "12 days", GREEN),
+    ]
     for i, (label, value, colour) in enumerate(tiles):
         x, y = 16 + (i % 2) * 200, 54 + (i // 2) * 100
         draw.rectangle((x, y, x + 188, y + 88), fill="white", outline=GREY)
@@ -86,14 +107,26 @@ def label() -> None:
     image, draw = canvas(380, 230, "#fff8e1")
     draw.rectangle((6, 6, 373, 223), outline=INK, width=3)
     lines(draw, 20, 16, ["OAT CRUNCH BAR"], 28, GREEN)
-    lines(draw, 20, 64, ["Net weight: 40 g", "Contains: oats, hazelnuts, honey", "Best before: 14 March 2026", "Lot: B-2207"], 20)
+    lines(
+        draw,
+        20,
+        64,
+        ["Net weight: 40 g", "Contains: oats, hazelnuts, honey", "Best before: 14 March 2026", "Lot: B-2207"],
+        20,
+    )
     save(image, "b_label")
 
 
 def parcel() -> None:
     image, draw = canvas(400, 260)
     draw.rectangle((6, 6, 393, 253), outline=INK, width=3)
-    lines(draw, 20, 16, ["TO: Marta Kowalczyk", "12 Mill Lane, Leeds", "Parcel: PK-88310", "Weight: 7.4 kg", "Contents: 6 lamps"], 22)
+    lines(
+        draw,
+        20,
+        16,
+        ["TO: Marta Kowalczyk", "12 Mill Lane, Leeds", "Parcel: PK-88310", "Weight: 7.4 kg", "Contents: 6 lamps"],
+        22,
+    )
     draw.rectangle((20, 190, 180, 240), fill=RED)
     lines(draw, 36, 200, ["FRAGILE"], 26, "white")
     save(image, "b_parcel")
@@ -166,17 +199,48 @@ def speak(name: str, voice: str, speed: int, text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.wav"
         subprocess.run(["espeak-ng", "-v", voice, "-s", str(speed), "-w", str(raw), text], check=True)
-        subprocess.run(["sox", "-v", "0.85", str(raw), "-r", "8000", "-c", "1", "-b", "8", str(MEDIA / f"{name}.wav")], check=True)
+        subprocess.run(
+            ["sox", "-v", "0.85", str(raw), "-r", "8000", "-c", "1", "-b", "8", str(MEDIA / f"{name}.wav")], check=True
+        )
 
 
 def main() -> None:
     MEDIA.mkdir(parents=True, exist_ok=True)
-    for draw_one in (dashboard, error_dialog, label, parcel, line_chart, bar_chart, scoreboard, poster, notice, standings):
+    for draw_one in (
+        dashboard,
+        error_dialog,
+        label,
+        parcel,
+        line_chart,
+        bar_chart,
+        scoreboard,
+        poster,
+        notice,
+        standings,
+    ):
         draw_one()
-    floor_plan("b_floorplan", "Flat 3B", [("Living room", 24, (20, 40, 240, 190)), ("Bedroom", 15, (240, 40, 420, 190)),
-               ("Kitchen", 10, (20, 190, 180, 310)), ("Hall", 5, (180, 190, 300, 310)), ("Bath", 6, (300, 190, 420, 310))])
-    floor_plan("b_floorplan2", "Flat 8", [("Living room", 20, (20, 40, 230, 190)), ("Bedroom 1", 12, (230, 40, 420, 170)),
-               ("Bedroom 2", 10, (230, 170, 420, 310)), ("Kitchen", 8, (20, 190, 130, 310)), ("Bath", 5, (130, 190, 230, 310))])
+    floor_plan(
+        "b_floorplan",
+        "Flat 3B",
+        [
+            ("Living room", 24, (20, 40, 240, 190)),
+            ("Bedroom", 15, (240, 40, 420, 190)),
+            ("Kitchen", 10, (20, 190, 180, 310)),
+            ("Hall", 5, (180, 190, 300, 310)),
+            ("Bath", 6, (300, 190, 420, 310)),
+        ],
+    )
+    floor_plan(
+        "b_floorplan2",
+        "Flat 8",
+        [
+            ("Living room", 20, (20, 40, 230, 190)),
+            ("Bedroom 1", 12, (230, 40, 420, 170)),
+            ("Bedroom 2", 10, (230, 170, 420, 310)),
+            ("Kitchen", 8, (20, 190, 130, 310)),
+            ("Bath", 5, (130, 190, 230, 310)),
+        ],
+    )
     for name, (voice, speed, text) in SPEECH.items():
         speak(name, voice, speed, text)
 

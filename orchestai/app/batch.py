@@ -70,9 +70,7 @@ def plan_file(
     return report
 
 
-def load_predictor(
-    project: Project, tasks: TaskCatalog, checkpoint: Path | None
-) -> tuple[PlanPredictor, str]:
+def load_predictor(project: Project, tasks: TaskCatalog, checkpoint: Path | None) -> tuple[PlanPredictor, str]:
     """Return the learned planner of a checkpoint, or the rules where there is none.
 
     Raises:

@@ -53,9 +53,7 @@ def starter_items(
     eligible = [record for record in records if record.split == "train" and _is_chat_only(project, record)]
     eligible.sort(key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())
     real = [_item(project, record, corpus, LIVE, 0) for record in eligible[:live]]
-    simulated = [
-        _item(project, record, corpus, SIMULATED, number) for number in range(rounds) for record in records
-    ]
+    simulated = [_item(project, record, corpus, SIMULATED, number) for number in range(rounds) for record in records]
     return real, simulated
 
 
@@ -127,9 +125,7 @@ def _run(
 
 
 async def _execute(runtime: Runtime, item: CollectionItem) -> ExecutionResult:
-    execution = await runtime.aexecute(
-        item.instruction, item.plan, source=item.source, execution_id=item.execution_id
-    )
+    execution = await runtime.aexecute(item.instruction, item.plan, source=item.source, execution_id=item.execution_id)
     return execution.result
 
 

@@ -32,9 +32,7 @@ class OrchestAI:
         ConfigError: The configuration is wrong.
     """
 
-    def __init__(
-        self, project_dir: str | Path | None = None, *, target: str | None = None, mock: bool = False
-    ) -> None:
+    def __init__(self, project_dir: str | Path | None = None, *, target: str | None = None, mock: bool = False) -> None:
         directory = Path(project_dir) if project_dir is not None else None
         self.project = load_project(directory, target=target, settings=Settings.load())
         self._runtime = build_runtime(self.project, mock=mock)
@@ -68,9 +66,7 @@ class OrchestAI:
         self, instruction: str | Instruction, *, on_event: OnEvent | None = None, **fields: object
     ) -> ExecutionResult:
         """Run; see `run`."""
-        execution: Execution = await self._runtime.aexecute(
-            as_instruction(instruction, fields), on_event=on_event
-        )
+        execution: Execution = await self._runtime.aexecute(as_instruction(instruction, fields), on_event=on_event)
         return execution.result
 
     def close(self) -> None:
@@ -117,6 +113,4 @@ def as_instruction(instruction: str | Instruction, fields: Mapping[str, object])
             f"`{'.'.join(map(str, item['loc']))}`: {item['msg']}, got {item['input']!r:.80}"
             for item in error.errors(include_url=False)
         )
-        raise InputError(
-            f"The instruction is not valid: {problems}.", remedy="Correct these fields."
-        ) from error
+        raise InputError(f"The instruction is not valid: {problems}.", remedy="Correct these fields.") from error

@@ -25,7 +25,7 @@ def read_examples(project: Project, folder: Path) -> tuple[list[PlanExample], Ta
     """
     if (folder / CATALOG_FILE).exists():
         from orchestai.importers import read_plans
-        from orchestai.importers.plans import split_by_hash
+        from orchestai.importers.splits import split_by_hash
 
         catalog = read_catalog(folder)
         examples = [
@@ -102,9 +102,7 @@ def predictors(
     return found
 
 
-def evaluate_checkpoint(
-    project: Project, folder: Path, checkpoint: Path | None, split: str
-) -> dict[str, Any]:
+def evaluate_checkpoint(project: Project, folder: Path, checkpoint: Path | None, split: str) -> dict[str, Any]:
     """Measure the learned planner and its baselines on one split of the data in `folder`.
 
     Raises:
@@ -116,9 +114,7 @@ def evaluate_checkpoint(
     examples, tasks, _ = read_examples(project, folder)
     chosen = [example for example in examples if example.split == split]
     if not chosen:
-        raise DataError(
-            f"{folder} has no examples of the split {split!r}.", remedy="Use train, validation or test."
-        )
+        raise DataError(f"{folder} has no examples of the split {split!r}.", remedy="Use train, validation or test.")
     found = predictors(project, examples, tasks=tasks, checkpoint=checkpoint)
     return {
         "data": str(folder),

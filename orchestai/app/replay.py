@@ -37,8 +37,7 @@ def plan_of(record: ExecutionLogRecord) -> Plan:
     dependencies = outputs.dependencies or tuple(() for _ in record.subtasks)
     graph = WorkflowGraph(
         nodes=tuple(
-            Subtask(task_type=subtask.task_type, description=subtask.description)
-            for subtask in record.subtasks
+            Subtask(task_type=subtask.task_type, description=subtask.description) for subtask in record.subtasks
         ),
         dependencies=dependencies,
     )

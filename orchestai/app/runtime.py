@@ -104,17 +104,13 @@ class Runtime:
         execution_id: str | None = None,
     ) -> Execution:
         """Plan, run, log; see `aexecute`."""
-        return self._call(
-            self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id)
-        )
+        return self._call(self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id))
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses this runtime from synchronous code."""
         return self._call(coroutine)
 
-    def log(
-        self, instruction: Instruction, plan: Plan, result: ExecutionResult, source: ExecutionSource
-    ) -> None:
+    def log(self, instruction: Instruction, plan: Plan, result: ExecutionResult, source: ExecutionSource) -> None:
         """Take down an execution whose sub-tasks ran elsewhere (each in its own step of a Dagster run)."""
         if self.logger is not None:
             self.logger.log(self._record(instruction, plan, result, source))

@@ -37,9 +37,7 @@ def create_project(directory: Path) -> list[Path]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         source = packaged_directory()
-        shutil.copytree(
-            source, directory / "configs", ignore=shutil.ignore_patterns("__init__.py", "__pycache__")
-        )
+        shutil.copytree(source, directory / "configs", ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
         (directory / "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
         (directory / ".env.example").write_text(_ENVIRONMENT, encoding="utf-8")
         (directory / ".gitignore").write_text(".env\n.orchestai/\n", encoding="utf-8")

@@ -117,9 +117,7 @@ def _lean(record: TaskType | WorkerProfile) -> dict[str, Any]:
 def _parse(body: object, file: Path) -> ImportedCatalog:
     if not isinstance(body, dict):
         raise DataError(f"{file} must hold a mapping with `task_types`, got {type(body).__name__}.")
-    unknown = sorted(
-        str(key) for key in body.keys() - {"version", "source", "task_types", "links", "workers"}
-    )
+    unknown = sorted(str(key) for key in body.keys() - {"version", "source", "task_types", "links", "workers"})
     if unknown:
         raise DataError(
             f"{file} has unknown keys: {', '.join(unknown)}.",
@@ -146,6 +144,4 @@ def _parse(body: object, file: Path) -> ImportedCatalog:
 def _place(location: tuple[int | str, ...]) -> str:
     names = {"tasks": "task_types", "types": "", "workers": "workers"}
     parts = [str(names.get(str(part), part)) for part in location]
-    return ".".join(
-        part for index, part in enumerate(parts) if part and (index == 0 or part != parts[index - 1])
-    )
+    return ".".join(part for index, part in enumerate(parts) if part and (index == 0 or part != parts[index - 1]))

@@ -96,13 +96,9 @@ def run(
 def plan(
     instruction: str = typer.Argument(None, help="What is to be planned."),
     file: Path = typer.Option(None, "--file", help="JSONL with id and instruction a line."),
-    catalog: Path = typer.Option(
-        None, "--catalog", help="catalog.yml of an import; the project's own if not given."
-    ),
+    catalog: Path = typer.Option(None, "--catalog", help="catalog.yml of an import; the project's own if not given."),
     checkpoint: Path = typer.Option(None, "--checkpoint", help="Weights to plan with."),
-    output: Path = typer.Option(
-        None, "--out", help="JSONL with id, nodes, links, confidence, planner, latency_ms."
-    ),
+    output: Path = typer.Option(None, "--out", help="JSONL with id, nodes, links, confidence, planner, latency_ms."),
     as_json: bool = JsonOption,
     project_dir: Path = ProjectOption,
     target: str = TargetOption,

@@ -22,9 +22,7 @@ _MARKS = {
 
 def simulated_nodes(plan: Plan, workers: WorkerCatalog) -> frozenset[int]:
     """Return the nodes of a plan whose workers the simulator plays."""
-    return frozenset(
-        index for index, assignment in enumerate(plan.assignments) if workers[assignment.worker].simulated
-    )
+    return frozenset(index for index, assignment in enumerate(plan.assignments) if workers[assignment.worker].simulated)
 
 
 class PlanTree:

@@ -92,9 +92,7 @@ def _check_prompts(documents: Documents) -> Iterator[ConfigProblem]:
     for role in ROLES:
         if documents[PROMPTS.name] and not active.get(role):
             message = f"no active prompt has the task_type {role!r}."
-            remedy = (
-                "It serves task types without their own." if role == DEFAULT else "The LLM planner needs it."
-            )
+            remedy = "It serves task types without their own." if role == DEFAULT else "The LLM planner needs it."
             yield documents[PROMPTS.name][0].problem((), message, remedy)
 
 

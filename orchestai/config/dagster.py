@@ -36,9 +36,7 @@ _CRON_FIELD = r"[0-9*/,\-A-Za-z]+"
 def _check_cron(cron: str) -> str:
     """Look at the form only; Dagster, which the library does not import, looks at the values."""
     if not re.fullmatch(rf"{_CRON_FIELD}( {_CRON_FIELD}){{4}}", cron):
-        raise ValueError(
-            f"must be a cron line of five fields, got {cron!r}. Example: '0 2 * * *', every day at 02:00."
-        )
+        raise ValueError(f"must be a cron line of five fields, got {cron!r}. Example: '0 2 * * *', every day at 02:00.")
     return cron
 
 
@@ -74,9 +72,7 @@ class StepConfig(Record):
     def k8s_config(self) -> dict[str, Any]:
         """Value of the tag `dagster-k8s/config`."""
         resources = {
-            name: dict(value)
-            for name, value in (("requests", self.requests), ("limits", self.limits))
-            if value
+            name: dict(value) for name, value in (("requests", self.requests), ("limits", self.limits)) if value
         }
         return {"container_config": {"resources": resources}}
 

@@ -25,9 +25,7 @@ def describe(project: Project) -> dict[str, Any]:
     if settings.openai_api_key:
         secrets.add(settings.openai_api_key)
     described: dict[str, Any] = _mask_names(redact(shown, secrets))
-    described["keys"] = {
-        name: "set" if settings.env(name) else "not set" for name in dict.fromkeys(variables)
-    }
+    described["keys"] = {name: "set" if settings.env(name) else "not set" for name in dict.fromkeys(variables)}
     return described
 
 

@@ -51,9 +51,7 @@ class Document:
 
     def problem(self, key: KeyPath, message: str, remedy: str | None = None) -> ConfigProblem:
         """Return a problem at `key`."""
-        return ConfigProblem(
-            file=self.name, line=self.line(key), key=format_key(key), message=message, remedy=remedy
-        )
+        return ConfigProblem(file=self.name, line=self.line(key), key=format_key(key), message=message, remedy=remedy)
 
 
 def format_key(key: KeyPath) -> str:
@@ -70,9 +68,7 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_LOADER)
     except OSError as error:
-        return document, [
-            document.problem((), f"cannot be read: {error.strerror}.", "Check its permissions.")
-        ]
+        return document, [document.problem((), f"cannot be read: {error.strerror}.", "Check its permissions.")]
     except UnicodeDecodeError as error:
         message = f"is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}."
         return document, [document.problem((), message, "Save it as UTF-8.")]
@@ -84,9 +80,7 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
     reader = _Reader(document)
     document.data = reader.read(root, ())
     if not reader.problems and not isinstance(document.data, dict):
-        reader.problems.append(
-            document.problem((), "must be a mapping of keys to values.", "Write `key: value`.")
-        )
+        reader.problems.append(document.problem((), "must be a mapping of keys to values.", "Write `key: value`."))
     return document, reader.problems
 
 
@@ -125,9 +119,7 @@ class _Reader:
         self.count += 1
         if self.count > MAX_NODES:
             if self.count == MAX_NODES + 1:
-                self._report(
-                    node, key, f"has more than {MAX_NODES:,} values.", "Use fewer aliases (`*name`)."
-                )
+                self._report(node, key, f"has more than {MAX_NODES:,} values.", "Use fewer aliases (`*name`).")
             return None
         if id(node) in self.open:
             self._report(node, key, "contains itself.", "Remove the alias (`*name`) that leads back here.")
@@ -136,9 +128,7 @@ class _Reader:
         self.open.add(id(node))
         try:
             if node.tag not in _COLLECTIONS and not isinstance(node, yaml.ScalarNode):
-                self._report(
-                    node, key, f"has the tag {node.tag!r}.", "Use plain mappings and lists, without tags."
-                )
+                self._report(node, key, f"has the tag {node.tag!r}.", "Use plain mappings and lists, without tags.")
                 return None
             if isinstance(node, yaml.MappingNode):
                 return self._read_mapping(node, key)

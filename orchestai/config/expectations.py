@@ -118,9 +118,7 @@ class Expectation(Record):
             first = error.errors(include_url=False)[0]["msg"]
             # The whole error travels in the context, so that each argument gets its own line in the report.
             context = {"nested": error, "under": "kwargs", "model": ARGUMENTS[self.type]}
-            raise PydanticCustomError(
-                "arguments", "`kwargs` of " + self.type + ": " + first, context
-            ) from error
+            raise PydanticCustomError("arguments", "`kwargs` of " + self.type + ": " + first, context) from error
         return self
 
 

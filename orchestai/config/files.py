@@ -92,9 +92,7 @@ def find_files(directory: Path) -> tuple[dict[str, list[Path]], list[ConfigProbl
         if _is_file(kind.place) and len(found[kind.name]) > 1:
             names = " and ".join(path.name for path in found[kind.name])
             problems.append(
-                ConfigProblem(
-                    str(directory / kind.place), None, "(file)", f"is there twice: {names}.", "Keep one."
-                )
+                ConfigProblem(str(directory / kind.place), None, "(file)", f"is there twice: {names}.", "Keep one.")
             )
     return found, problems
 
@@ -123,6 +121,4 @@ def _misplaced(directory: Path, relative: Path) -> ConfigProblem:
         folder, places, n=1
     )
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(places)}."
-    return ConfigProblem(
-        str(directory / relative), None, "(file)", "belongs to no kind of configuration.", hint
-    )
+    return ConfigProblem(str(directory / relative), None, "(file)", "belongs to no kind of configuration.", hint)

@@ -123,9 +123,7 @@ class _Loading:
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
         for kind in (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS, PROMPTS):
-            parts[kind.name] = [
-                self._validate(document, kind.model) for document in self.documents[kind.name]
-            ]
+            parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
     def _one(self, kind: Kind, model: type[Model]) -> Model | None:
@@ -137,9 +135,7 @@ class _Loading:
         self.problems.extend(problems)
         return value
 
-    def _assemble(
-        self, base: ProjectFile, selection: Selection, parts: dict[str, list[Any]]
-    ) -> Project | None:
+    def _assemble(self, base: ProjectFile, selection: Selection, parts: dict[str, list[Any]]) -> Project | None:
         sections, problems = merge_target(base, selection)
         self.problems.extend(problems)
         if sections is None:
@@ -171,11 +167,7 @@ class _Loading:
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             prompts=tuple(prompt for file in parts[PROMPTS.name] for prompt in file.prompts),
             expectations={suite.table: suite for suite in suites},
-            sources={
-                source.name: _absolute(source, home)
-                for file in parts[SOURCES.name]
-                for source in file.sources
-            },
+            sources={source.name: _absolute(source, home) for file in parts[SOURCES.name] for source in file.sources},
             tracking=sections.tracking,
             dagster=sections.dagster,
         )

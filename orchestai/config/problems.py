@@ -40,9 +40,7 @@ _BOUNDS = {
 }
 
 
-def validate(
-    document: Document, model: type[Model], at: KeyPath = ()
-) -> tuple[Model | None, list[ConfigProblem]]:
+def validate(document: Document, model: type[Model], at: KeyPath = ()) -> tuple[Model | None, list[ConfigProblem]]:
     """Return the part of `document` at `at` as `model`, or what is wrong with it."""
     data = _get(document.data, at)
     try:
@@ -86,9 +84,7 @@ def _problems(
         context = item.get("ctx", {})
         if "nested" in context:
             under = (*key, context["under"])
-            nested = _problems(
-                document, context["model"], under, _get(document.data, under), context["nested"]
-            )
+            nested = _problems(document, context["model"], under, _get(document.data, under), context["nested"])
             found.extend(nested)
             continue
         message, remedy = _explain(item["type"], here, item, model)

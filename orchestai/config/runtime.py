@@ -32,8 +32,7 @@ class EngineConfig(Record):
     def _check_backoff(self) -> Self:
         if self.backoff_min_s > self.backoff_max_s:
             raise ValueError(
-                "`backoff_min_s` must be <= `backoff_max_s`, "
-                f"got {self.backoff_min_s:g} > {self.backoff_max_s:g}."
+                f"`backoff_min_s` must be <= `backoff_max_s`, got {self.backoff_min_s:g} > {self.backoff_max_s:g}."
             )
         return self
 

@@ -97,9 +97,7 @@ class Settings(Record):
 
     def secrets(self) -> frozenset[str]:
         """Return the values of all variables whose names say that they are secret."""
-        return frozenset(
-            value for name, value in self._environment.items() if is_secret_name(name) and len(value) >= 4
-        )
+        return frozenset(value for name, value in self._environment.items() if is_secret_name(name) and len(value) >= 4)
 
 
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "DSN")

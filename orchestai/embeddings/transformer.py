@@ -126,7 +126,7 @@ def _load(path: str) -> tuple[Any, Any]:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"The encoder {path!r} cannot be loaded: {first}",
-            remedy="Use 'minilm' (packaged), a folder with a transformers model, or a name in the local hub cache.",
+            remedy="Use 'minilm' (packaged), a folder with a transformers model, or a cached hub name.",
         ) from error
     finally:
         if shown:

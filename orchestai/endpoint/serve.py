@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 from orchestai.endpoint.model_file import MODEL_NAME, find_model
 
+_PENALTY_REPEAT = 1.1
+"""Greedy decoding of so small a model falls into loops otherwise."""
+
 _PROMPT_CACHE_MIB = 64
 
 
@@ -63,6 +66,7 @@ def _start(options: argparse.Namespace) -> xllamacpp.Server:  # type: ignore[nam
     params.n_parallel = options.slots
     params.n_ctx = options.context_tokens * options.slots  # llama.cpp divides it among the slots
     params.cache_ram_mib = _PROMPT_CACHE_MIB  # its default is 8 GiB
+    params.sampling.penalty_repeat = _PENALTY_REPEAT
     params.fit_params = False  # no probing of devices: this is a small model on a CPU
     params.ui = False
     params.endpoint_slots = False  # it would show others' prompts

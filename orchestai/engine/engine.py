@@ -139,9 +139,7 @@ class Engine:
             task_type=subtask.task_type,
             description=subtask.description,
             worker=assignment.worker,
-            simulated=worker.profile.simulated
-            if worker is not None
-            else self.is_simulated(assignment.worker),
+            simulated=worker.profile.simulated if worker is not None else self.is_simulated(assignment.worker),
             status="done" if failure is None else "failed",
             attempts=run.attempts,
             input_tokens=run.input_tokens,
@@ -183,13 +181,9 @@ class Engine:
             return False
         return profile.simulated
 
-    async def _attempts(
-        self, worker: Worker, request: WorkerRequest, ledger: Ledger, run: _SubtaskRun
-    ) -> WorkerOutput:
+    async def _attempts(self, worker: Worker, request: WorkerRequest, ledger: Ledger, run: _SubtaskRun) -> WorkerOutput:
         own_limit = "timeout_s" in worker.profile.model_fields_set
-        limit_s = request.timeout_s or (
-            worker.profile.timeout_s if own_limit else self._config.default_timeout_s
-        )
+        limit_s = request.timeout_s or (worker.profile.timeout_s if own_limit else self._config.default_timeout_s)
 
         async def attempt() -> WorkerOutput:
             run.attempts += 1
@@ -383,6 +377,4 @@ class _Execution:
     def _emit(self, node: int, status: Any, **fields: Any) -> None:
         if self._on_event is not None:
             worker = self._plan.assignments[node].worker
-            self._on_event(
-                ExecutionEvent(execution_id=self._id, index=node, status=status, worker=worker, **fields)
-            )
+            self._on_event(ExecutionEvent(execution_id=self._id, index=node, status=status, worker=worker, **fields))

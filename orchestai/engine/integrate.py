@@ -18,9 +18,7 @@ from orchestai.contracts import (
 
 def combine(plan: Plan, outputs: Mapping[int, WorkerOutput]) -> str:
     """Join the outputs of the sinks, in order, with blank lines; a sink that failed is left out."""
-    contents = [
-        outputs[sink].content for sink in plan.graph.sinks if sink in outputs and outputs[sink].success
-    ]
+    contents = [outputs[sink].content for sink in plan.graph.sinks if sink in outputs and outputs[sink].success]
     return "\n\n".join(str(content).strip() for content in contents)
 
 
@@ -43,9 +41,7 @@ def assemble_result(
     completed = all(record.status == "done" for record in complete)
     answer = combine(plan, outputs)
     checks = judge_answer(instruction.acceptance, answer) if answer else ()
-    contents: dict[int, Any] = {
-        index: output.content for index, output in sorted(outputs.items()) if output.success
-    }
+    contents: dict[int, Any] = {index: output.content for index, output in sorted(outputs.items()) if output.success}
     contents[COMBINED] = answer
     errors = [f"sub-task {record.index}: {record.error}" for record in complete if record.status == "failed"]
     return ExecutionResult(

@@ -11,6 +11,8 @@ from orchestai.errors import OrchestAIError, RateLimitedError, is_retryable
 
 T = TypeVar("T")
 
+_LONGEST_PAUSE_S = 120.0
+
 
 class RetryPolicy(Protocol):
     """The part of the engine's configuration that retries read."""
@@ -39,8 +41,8 @@ async def call_with_retries(
 ) -> T:
     """Await `call` until it succeeds, fails for good, or the attempts are used up.
 
-    The pauses grow exponentially; a worker's Retry-After is honoured where it asks for more. The caller's
-    timeout cuts the whole sequence, pauses included.
+    The pauses grow exponentially; a worker's Retry-After is honoured where it asks for more, but one that
+    asks for more than two minutes is given up. The caller's timeout cuts the whole sequence, pauses included.
 
     Args:
         call: Makes one attempt.
@@ -53,7 +55,7 @@ async def call_with_retries(
     try:
         return await call()
     except OrchestAIError as error:
-        if not is_retryable(error) or policy.max_attempts <= 1:
+        if not _is_worth_waiting(error) or policy.max_attempts <= 1:
             raise
         first = error
     backoff = tenacity.wait_exponential(multiplier=policy.backoff_min_s, max=policy.backoff_max_s)
@@ -82,8 +84,13 @@ async def call_with_retries(
     retrying = tenacity.AsyncRetrying(
         stop=tenacity.stop_after_attempt(policy.max_attempts),
         wait=pause,
-        retry=tenacity.retry_if_exception(is_retryable),
+        retry=tenacity.retry_if_exception(_is_worth_waiting),
         before_sleep=tell,
         reraise=True,
     )
     return await retrying(again)
+
+
+def _is_worth_waiting(error: BaseException) -> bool:
+    asked = error.retry_after_s if isinstance(error, RateLimitedError) else None
+    return is_retryable(error) and (asked or 0.0) <= _LONGEST_PAUSE_S

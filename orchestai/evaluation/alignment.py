@@ -60,8 +60,7 @@ def same_graph(types_a: Sequence[str], edges_a: Edges, types_b: Sequence[str], e
             if other in done.values() or colours_b[other] != colours_a[node]:
                 continue
             if all(
-                ((node, a) in links_a) == ((other, b) in links_b)
-                and ((a, node) in links_a) == ((b, other) in links_b)
+                ((node, a) in links_a) == ((other, b) in links_b) and ((a, node) in links_a) == ((b, other) in links_b)
                 for a, b in done.items()
             ) and extend({**done, node: other}):
                 return True

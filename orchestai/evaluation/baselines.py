@@ -30,9 +30,7 @@ class ChancePlanner:
         require(train, "train")
         counts = Counter((example.task_types, example.dependencies) for example in train)
         (types, dependencies), count = counts.most_common(1)[0]
-        self._plan = PlanPrediction(
-            task_types=types, dependencies=dependencies, confidence=count / len(train)
-        )
+        self._plan = PlanPrediction(task_types=types, dependencies=dependencies, confidence=count / len(train))
 
     def predict(self, instructions: Sequence[str]) -> list[PlanPrediction]:
         """Return the same plan for every instruction."""
@@ -48,9 +46,7 @@ class NearestPlan:
         encoder: Embeds the instructions.
     """
 
-    def __init__(
-        self, train: Sequence[PlanExample], validation: Sequence[PlanExample], encoder: PooledEncoder
-    ) -> None:
+    def __init__(self, train: Sequence[PlanExample], validation: Sequence[PlanExample], encoder: PooledEncoder) -> None:
         require(train, "train")
         self._plans = list(train)
         self._encoder = encoder

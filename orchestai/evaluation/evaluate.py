@@ -175,9 +175,7 @@ def _groups(examples: Sequence[PlanExample]) -> list[str]:
     return [example.group or f"\0{index}" for index, example in enumerate(examples)]
 
 
-def _scores(
-    examples: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]
-) -> dict[str, metrics.Floats]:
+def _scores(examples: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]) -> dict[str, metrics.Floats]:
     return {
         "node_f1": metrics.node_f1_scores(examples, predictions),
         "link_f1": metrics.link_f1_scores(examples, predictions),

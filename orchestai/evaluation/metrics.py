@@ -206,9 +206,7 @@ def model_selection_accuracy(golds: Golds, selections: Sequence[Sequence[str] | 
 def _each(golds: Golds, predictions: Predictions, score: Scorer) -> Floats:
     _same_length(golds, predictions)
     pairs = zip(golds, predictions, strict=True)
-    return np.array(
-        [0.0 if p is None or not _readable(p) else score(g, p) for g, p in pairs], dtype=np.float64
-    )
+    return np.array([0.0 if p is None or not _readable(p) else score(g, p) for g, p in pairs], dtype=np.float64)
 
 
 def _readable(plan: PlanPrediction) -> bool:

@@ -70,8 +70,7 @@ class OrderModel:
         if known:
             return known.most_common(1)[0][0]
         return tuple(
-            tuple(p for p in range(child) if self._is_edge(ordered[p], ordered[child]))
-            for child in range(len(ordered))
+            tuple(p for p in range(child) if self._is_edge(ordered[p], ordered[child])) for child in range(len(ordered))
         )
 
     def _is_edge(self, parent: str, child: str) -> bool:

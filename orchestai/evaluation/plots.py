@@ -86,9 +86,7 @@ def calibration_plot(
     error = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in rows) / total
     figure, axes = _figure(5.2, 5)
     axes.plot([0, 1], [0, 1], linestyle="--", color=_GREY, label="perfect")
-    axes.plot(
-        [row[0] for row in rows], [row[1] for row in rows], marker="o", color=_BLUE, label=f"{len(rows)} bins"
-    )
+    axes.plot([row[0] for row in rows], [row[1] for row in rows], marker="o", color=_BLUE, label=f"{len(rows)} bins")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     _label(axes, f"{title}\nECE {error:.3f}, n = {total}", "mean confidence", "share of right plans")

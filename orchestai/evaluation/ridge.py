@@ -31,9 +31,7 @@ class KernelRidgePlanner:
         encoder: Embeds the instructions.
     """
 
-    def __init__(
-        self, train: Sequence[PlanExample], validation: Sequence[PlanExample], encoder: PooledEncoder
-    ) -> None:
+    def __init__(self, train: Sequence[PlanExample], validation: Sequence[PlanExample], encoder: PooledEncoder) -> None:
         require(train, "train")
         require(validation, "validation")
         self._encoder = encoder
@@ -55,9 +53,7 @@ class KernelRidgePlanner:
                 raw = cross @ dual + self._mean
                 for power in _POWERS:
                     sets = [self._choose(row)[0] for row in _probabilities(raw, power)]
-                    score = float(
-                        np.mean([metrics.multiset_f1(a, b) for a, b in zip(sets, wanted, strict=True)])
-                    )
+                    score = float(np.mean([metrics.multiset_f1(a, b) for a, b in zip(sets, wanted, strict=True)]))
                     if score > best:
                         best = score
                         self.gamma, self.penalty, self.power = gamma, penalty, power

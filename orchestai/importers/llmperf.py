@@ -13,9 +13,7 @@ from orchestai.errors import DataError
 from orchestai.importers.sink import ImportReport, ImportSink, RejectedRecordError
 from orchestai.importers.sources import iter_json_array, read_json
 
-HOLDS = (
-    "raw_data__individual__<provider>_<size>.json and, if known, raw_data__summary__<provider>_<size>.json"
-)
+HOLDS = "raw_data__individual__<provider>_<size>.json and, if known, raw_data__summary__<provider>_<size>.json"
 _NAME = re.compile(r"raw_data__individual__(?P<stem>[\w.-]+?)\.json(\.zst)?")
 _TASK = "fixed_length_generation"
 
@@ -52,18 +50,14 @@ def import_llmperf(folder: Path, out: Path) -> ImportReport:
             for position, record in enumerate(iter_json_array(path)):
                 try:
                     call = _call(record)
-                    sink.add_outcome(
-                        f"{stem}-{position:04d}", name, _TASK, tokens_estimated=False, **call._asdict()
-                    )
+                    sink.add_outcome(f"{stem}-{position:04d}", name, _TASK, tokens_estimated=False, **call._asdict())
                 except RejectedRecordError as refusal:
                     sink.reject(str(refusal), file=path, position=position, record=record)
                     continue
                 if call.completed and call.latency_ms is not None:
                     times.append(call.latency_ms)
             workers.append(_worker(folder, stem, name, times))
-        task = TaskType(
-            name=_TASK, description="Write a passage of a fixed number of tokens.", max_output_tokens=150
-        )
+        task = TaskType(name=_TASK, description="Write a passage of a fixed number of tokens.", max_output_tokens=150)
         return sink.finish(
             ImportedCatalog(
                 source="llmperf",
@@ -82,9 +76,7 @@ def _files(folder: Path) -> dict[str, Path]:
         if match:
             found.setdefault(match["stem"], path)
     if not found:
-        raise DataError(
-            f"{folder} has no raw_data__individual__*.json.", remedy=f"The folder should hold {HOLDS}."
-        )
+        raise DataError(f"{folder} has no raw_data__individual__*.json.", remedy=f"The folder should hold {HOLDS}.")
     return found
 
 

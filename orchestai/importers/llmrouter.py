@@ -68,9 +68,7 @@ def import_llmrouter(folder: Path, out: Path) -> ImportReport:
             TaskType(name=name, description=_FAMILIES.get(name, f"Answer a question of the family {name}."))
             for name in sorted(used) or [_UNKNOWN]
         ]
-        return sink.finish(
-            ImportedCatalog(source="llmrouter", tasks=TaskCatalog(types=tuple(types)), workers=workers)
-        )
+        return sink.finish(ImportedCatalog(source="llmrouter", tasks=TaskCatalog(types=tuple(types)), workers=workers))
 
 
 def query_id_of(question: str) -> str:

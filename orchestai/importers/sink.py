@@ -115,9 +115,7 @@ class ImportSink:
         try:
             self._staging.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"Cannot write to {self._out}: {error.strerror}.", path=str(self._out)
-            ) from error
+            raise StorageError(f"Cannot write to {self._out}: {error.strerror}.", path=str(self._out)) from error
         return self
 
     def __exit__(
@@ -158,9 +156,7 @@ class ImportSink:
         self._plan_ids.add(plan_id)
         self._plans.add(row)
 
-    def add_outcome(
-        self, query_id: str, worker: str, task_type: str, *, completed: bool = True, **facts: Any
-    ) -> None:
+    def add_outcome(self, query_id: str, worker: str, task_type: str, *, completed: bool = True, **facts: Any) -> None:
         """Check and take one outcome; `facts` are columns of `OUTCOMES_SCHEMA`, unknown ones stay null.
 
         Raises:
@@ -212,9 +208,7 @@ class ImportSink:
                     # A file of an earlier import would be taken for a part of this one.
                     (self._out / name).unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"Cannot write to {self._out}: {error.strerror}.", path=str(self._out)
-            ) from error
+            raise StorageError(f"Cannot write to {self._out}: {error.strerror}.", path=str(self._out)) from error
         return ImportReport(
             kind=self._kind,
             out=self._out,
@@ -253,9 +247,7 @@ class _Table:
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._path, self._schema, compression="zstd", write_page_checksum=True
-            )
+            self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd", write_page_checksum=True)
         self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
         self._waiting = []
 
@@ -277,15 +269,11 @@ def _in_order(nodes: Sequence[str], links: list[tuple[int, int]]) -> tuple[list[
             raise RejectedRecordError(f"link to a node that does not exist: {parent} -> {child}")
         parents[child].append(parent)
     try:
-        WorkflowGraph(
-            nodes=tuple(Subtask(task_type=name) for name in nodes), dependencies=tuple(map(tuple, parents))
-        )
+        WorkflowGraph(nodes=tuple(Subtask(task_type=name) for name in nodes), dependencies=tuple(map(tuple, parents)))
     except (OrchestAIError, ValueError) as error:
         raise RejectedRecordError(f"graph: {error}") from error
     order: list[int] = []
     while len(order) < len(nodes):
-        order.append(
-            next(i for i in range(len(nodes)) if i not in order and all(p in order for p in parents[i]))
-        )
+        order.append(next(i for i in range(len(nodes)) if i not in order and all(p in order for p in parents[i])))
     place = {node: position for position, node in enumerate(order)}
     return order, sorted([place[p], place[c]] for c, ps in enumerate(parents) for p in ps)

@@ -99,9 +99,7 @@ class StarterRecord(Record):
         Args:
             media_root: Folder that the paths of media start from.
         """
-        inputs = {
-            name: str(media_root / value) if name in _MEDIA else value for name, value in self.inputs.items()
-        }
+        inputs = {name: str(media_root / value) if name in _MEDIA else value for name, value in self.inputs.items()}
         return Instruction(id=self.id, text=self.instruction, inputs=inputs, acceptance=self.acceptance)
 
 
@@ -153,9 +151,7 @@ def _files(path: Path) -> list[Path]:
     else:
         files = [path] if path.is_file() else []
     if not files:
-        raise DataError(
-            f"There is no starter corpus at {path}.", remedy="Give its .jsonl file or its folder."
-        )
+        raise DataError(f"There is no starter corpus at {path}.", remedy="Give its .jsonl file or its folder.")
     return files
 
 

@@ -84,9 +84,7 @@ def _take_prompts(sink: ImportSink, path: Path, family: str) -> set[str]:
     return taken
 
 
-def _take_outcome(
-    sink: ImportSink, row: dict[str, str | None], prompts: dict[str, set[str]], folder: Path
-) -> None:
+def _take_outcome(sink: ImportSink, row: dict[str, str | None], prompts: dict[str, set[str]], folder: Path) -> None:
     model, family, key = (row[name] or "" for name in ("model", "family", "prompt_key"))
     if not model or not family or not key:
         raise RejectedRecordError("empty field")

@@ -118,8 +118,7 @@ def execution_row(record: ExecutionLogRecord, segment: str) -> dict[str, Any]:
         "adjacency": planned.workflow_graph.adjacency or None,
         "subtasks": [subtask.model_dump() for subtask in record.subtasks],
         "checks": [
-            {"check": item.check.model_dump_json(exclude_defaults=True), "held": item.held}
-            for item in record.checks
+            {"check": item.check.model_dump_json(exclude_defaults=True), "held": item.held} for item in record.checks
         ],
         "answer": _text(answer),
         "error": _text(result.get("error")),

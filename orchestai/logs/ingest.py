@@ -161,9 +161,7 @@ def _merge(table: pa.Table | None, rows: list[dict[str, Any]]) -> pa.Table:
         merged = pa.concat_tables([table, merged])
     names = ("timestamp", *KEY, "content_sha256", "segment")
     columns = [merged[name].cast(pa.int64()) if name == "timestamp" else merged[name] for name in names]
-    order = sorted(
-        range(merged.num_rows), key=list(zip(*(c.to_pylist() for c in columns), strict=True)).__getitem__
-    )
+    order = sorted(range(merged.num_rows), key=list(zip(*(c.to_pylist() for c in columns), strict=True)).__getitem__)
     keys = list(zip(*(merged[name].to_pylist() for name in KEY), strict=True))
     chosen: dict[tuple[Any, ...], int] = {}
     for row in order:

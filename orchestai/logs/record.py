@@ -282,9 +282,7 @@ class ExecutionLogRecord(Record):
             raise LineError("json", "nested too deeply") from error
         version = fields.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise LineError(
-                "schema", f"schema_version is {version!r:.40}; this release reads {SCHEMA_VERSION}"
-            )
+            raise LineError("schema", f"schema_version is {version!r:.40}; this release reads {SCHEMA_VERSION}")
         try:
             return cls.model_validate(fields)
         except ValidationError as error:

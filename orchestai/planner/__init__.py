@@ -1,1 +1,1 @@
-"""Planners: learned, LLM and rules, and their composition. Submodules are imported where used: some load torch."""
+"""Planners: learned, LLM, rules, and their composition. Import the submodules: some load torch."""

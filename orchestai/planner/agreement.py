@@ -29,11 +29,15 @@ def same(a: PlanShape, b: PlanShape) -> bool:
 
     Compared by colour refinement over parents and children, which tells all but contrived graphs apart.
     """
-    return len(a.types) == len(b.types) and _colours(a) == _colours(b)
+    if a == b:
+        return True
+    return sorted(a.types) == sorted(b.types) and _links(a) == _links(b) and _colours(a) == _colours(b)
 
 
 def agreement(a: PlanShape, b: PlanShape) -> float:
     """Mean of node F1, link F1 and equality: what decoding maximises in expectation."""
+    if a == b:
+        return 1.0
     return (node_f1(a, b) + link_f1(a, b) + float(same(a, b))) / 3
 
 

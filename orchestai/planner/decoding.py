@@ -44,11 +44,7 @@ class Candidate(NamedTuple):
 
     def score(self, config: DecodingConfig) -> float:
         """Combined log-score."""
-        return (
-            self.sequence
-            + config.presence_weight * self.presence
-            + config.transition_weight * self.transition
-        )
+        return self.sequence + config.presence_weight * self.presence + config.transition_weight * self.transition
 
 
 class DecodedPlan(NamedTuple):
@@ -126,9 +122,7 @@ def beam_search(
     return ranked
 
 
-def choose(
-    candidates: list[Candidate], edge_probs: list[list[list[float]]], config: DecodingConfig
-) -> DecodedPlan:
+def choose(candidates: list[Candidate], edge_probs: list[list[list[float]]], config: DecodingConfig) -> DecodedPlan:
     """Return the candidate of highest expected agreement with the others (minimum Bayes risk).
 
     Bickel & Doksum's decision rule as in Kumar & Byrne 2004 eq. 2, over the candidates weighted by

@@ -105,7 +105,7 @@ class TaskDecomposer(nn.Module):
         )
 
     def advance(self, memory: Memory, previous: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
-        """Feed the types chosen before each step ([N, S], START where none); return hidden states [N, S, L]."""
+        """Feed the types chosen before each step ([N, S], START where none); return states [N, S, L]."""
         rows = previous.clamp(min=0)
         named = memory.names[rows]  # (N, S, D)
         context = _pick(memory.evidence.contexts, rows)  # (N, S, D)
@@ -119,9 +119,7 @@ class TaskDecomposer(nn.Module):
         scores = self.ask(hidden) @ memory.keys.transpose(1, 2) / memory.keys.shape[-1] ** 0.5  # (N, S, T)
         return scores.masked_fill(~memory.mask[:, None, :], -1e4).softmax(dim=-1) @ memory.values
 
-    def score(
-        self, memory: Memory, hidden: Tensor, attended: Tensor, previous: Tensor, emitted: Tensor
-    ) -> Tensor:
+    def score(self, memory: Memory, hidden: Tensor, attended: Tensor, previous: Tensor, emitted: Tensor) -> Tensor:
         """Log-probabilities of the types [N, S, K]; `emitted` [N, S, K] counts each type so far."""
         matched = self.match(torch.cat([hidden, attended], dim=-1)) @ memory.names.T
         matched = matched / memory.names.shape[-1] ** 0.5  # (N, S, K)
@@ -129,9 +127,7 @@ class TaskDecomposer(nn.Module):
         here = memory.evidence.positions[:, None, :].expand_as(due)
         before = _pick(memory.evidence.positions[..., None], previous.clamp(min=0))  # (N, S, 1)
         before = torch.where((previous == START)[..., None], 0.0, before)
-        features = torch.stack(
-            [due / 4, here, here - before, emitted.clamp(max=2.0), _rank(due, here)], dim=-1
-        )
+        features = torch.stack([due / 4, here, here - before, emitted.clamp(max=2.0), _rank(due, here)], dim=-1)
         ordered = self.order(features).squeeze(-1)
         return functional.log_softmax(matched + self.gate * due + ordered, dim=-1)
 

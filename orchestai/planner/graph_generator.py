@@ -1,4 +1,4 @@
-"""WorkflowGraphGenerator: a graph network over the sub-tasks, and the head that is authoritative for edges."""
+"""WorkflowGraphGenerator: a graph network over the sub-tasks; its head is authoritative for edges."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ class WorkflowGraphGenerator(nn.Module):
         dropout: Share of activations dropped.
     """
 
-    def __init__(
-        self, *, subtask_size: int, node_size: int, kind: GnnKind, max_subtasks: int, dropout: float
-    ) -> None:
+    def __init__(self, *, subtask_size: int, node_size: int, kind: GnnKind, max_subtasks: int, dropout: float) -> None:
         super().__init__()
         self.kind = kind
         self.max_subtasks = max_subtasks

@@ -1,4 +1,4 @@
-"""What words say about a plan before any network runs: kernel ridge over words, and overlap with descriptions.
+"""What words say of a plan before any network runs: ridge over words, overlap with descriptions.
 
 Ridge scores reach the network as features. Training rows get cross-fitted scores, made by a ridge that has
 not seen the row or its group, so that the network learns how far to trust them on unseen instructions.
@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,40 @@ _BUCKETS = 8192
 _FOLDS = 10
 _PENALTIES = (0.1, 0.3, 1.0, 3.0)
 _WORD = re.compile(r"\w+", re.UNICODE)
-_STOP = frozenset(["a", "an", "and", "are", "as", "at", "be", "by", "do", "for", "from", "i", "if", "in", "is", "it", "me", "my", "of", "on", "or", "our", "that", "the", "this", "to", "we", "with", "you", "your"])
+_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "do",
+        "for",
+        "from",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "me",
+        "my",
+        "of",
+        "on",
+        "or",
+        "our",
+        "that",
+        "the",
+        "this",
+        "to",
+        "we",
+        "with",
+        "you",
+        "your",
+    ]
+)
 
 Array = npt.NDArray[np.float32]
 
@@ -124,7 +158,7 @@ def stems(text: str) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     words = _WORD.findall(text.casefold())
-    pairs = [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    pairs = [f"{a} {b}" for a, b in pairwise(words)]
     pieces = [f"#{padded[i : i + 4]}" for word in words for padded in [f"<{word}>"] for i in range(len(padded) - 3)]
     return words + pairs + pieces
 

@@ -122,7 +122,7 @@ class LearnedPlanner:
         self.untrained = tuple(name for name, row in zip(self.tasks.names, rows, strict=True) if row == trained)
         if self.untrained:
             _log.warning(
-                "%d of %d task types were not in the checkpoint's training (or are described otherwise) and are "
+                "%d of %d task types were not trained (or are described otherwise now) and are "
                 "judged by their descriptions alone: %s",
                 len(self.untrained),
                 len(self.tasks),
@@ -270,17 +270,13 @@ def search(
     return found, [rows[: len(candidates)] for rows, candidates in zip(probs, found, strict=True)]
 
 
-def _restore(
-    loaded: LoadedCheckpoint, directory: Path
-) -> tuple[PlannerSetup, PlannerNetwork, HintWeights, Tensor]:
+def _restore(loaded: LoadedCheckpoint, directory: Path) -> tuple[PlannerSetup, PlannerNetwork, HintWeights, Tensor]:
     try:
         setup = PlannerSetup.model_validate(loaded.config)
         network = PlannerNetwork(setup.network)
         tensors = dict(loaded.tensors)
         transitions = tensors.pop(TRANSITIONS)
-        hints = HintWeights(
-            **{name: tensors.pop(HINT_PREFIX + name).float().numpy() for name in HintWeights._fields}
-        )
+        hints = HintWeights(**{name: tensors.pop(HINT_PREFIX + name).float().numpy() for name in HintWeights._fields})
         network.load_state_dict(tensors)
     except (ValidationError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]

@@ -31,9 +31,7 @@ class LLMPlanner:
         max_repairs: How often an invalid plan is sent back with its error.
     """
 
-    def __init__(
-        self, worker: Worker, prompts: PromptLibrary, tasks: TaskCatalog, max_repairs: int = 2
-    ) -> None:
+    def __init__(self, worker: Worker, prompts: PromptLibrary, tasks: TaskCatalog, max_repairs: int = 2) -> None:
         self._worker = worker
         self._prompts = prompts
         self._tasks = tasks
@@ -65,9 +63,7 @@ class LLMPlanner:
                         f"The model's plan was invalid {attempt + 1} times; the last time: {error}",
                         remedy="Use a stronger worker for planning (planner.llm_worker).",
                     ) from error
-                prompt = self._prompts.render_repair(
-                    instruction, self._tasks, proposal=text, error=str(error)
-                )
+                prompt = self._prompts.render_repair(instruction, self._tasks, proposal=text, error=str(error))
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def _ask(self, request: WorkerRequest) -> str:

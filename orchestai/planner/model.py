@@ -84,7 +84,10 @@ class PlannerNetwork(nn.Module):
             dropout=config.dropout,
         )
         self.selector = RLModelSelector(
-            hidden_size=config.hidden_size, node_size=config.node_size, size=config.size, dropout=config.dropout
+            hidden_size=config.hidden_size,
+            node_size=config.node_size,
+            size=config.size,
+            dropout=config.dropout,
         )
 
     def look(self, encoded: EncodedInstructions, types: DescribedTypes, hints: Tensor) -> tuple[Evidence, Memory]:
@@ -120,9 +123,7 @@ class PlannerNetwork(nn.Module):
         selection = self.select(encoded.embeddings, graph, workers, chosen)
         return PlannerOutputs(evidence, decomposition, graph, selection), stops
 
-    def select(
-        self, embeddings: Tensor, graph: GeneratedGraph, workers: DescribedWorkers, chosen: Tensor
-    ) -> Selection:
+    def select(self, embeddings: Tensor, graph: GeneratedGraph, workers: DescribedWorkers, chosen: Tensor) -> Selection:
         """Score the workers for every sub-task: states [B * S, H + node]."""
         states = self.states(embeddings, graph)
         return self.selector(states, workers, workers.able.T[chosen.flatten()])

@@ -131,9 +131,7 @@ class RulesPlanner:
             # 'What does this sign say?' is answered by reading the sign.
             silent.add(self._answering)
         hits = self._without_material(orders, tokens, clauses, hits)
-        types, clause_of, targets = self._choose(
-            tokens, clauses, [hit for hit in hits if hit.task_type not in silent]
-        )
+        types, clause_of, targets = self._choose(tokens, clauses, [hit for hit in hits if hit.task_type not in silent])
         if not types and not media:
             return self._without_keywords(body, clauses)
         room = MAX_SUBTASKS - len(media)
@@ -150,11 +148,7 @@ class RulesPlanner:
 
     def _media(self, inputs: list[str], hits: list[_Hit]) -> list[int]:
         """Say what must be looked at or listened to first: the inputs, and if there are none, the wording."""
-        kinds = {
-            modality: index
-            for modality in _MEDIA.values()
-            if (index := self._by_modality[modality]) is not None
-        }
+        kinds = {modality: index for modality in _MEDIA.values() if (index := self._by_modality[modality]) is not None}
         named = {kinds[_MEDIA[name]] for name in inputs if name in _MEDIA and _MEDIA[name] in kinds}
         worded = {hit.task_type for hit in hits} & set(kinds.values()) if not inputs else set()
         return sorted(named | worded)
@@ -209,9 +203,7 @@ class RulesPlanner:
                     return index, len(words)
         return None
 
-    def _target_languages(
-        self, tokens: list[_Token], clauses: list[_Clause], translation: int
-    ) -> Iterator[_Hit]:
+    def _target_languages(self, tokens: list[_Token], clauses: list[_Clause], translation: int) -> Iterator[_Hit]:
         """Find `into French`, `auf Deutsch`, and the further languages of such a list."""
         listed = -10
         for place, token in enumerate(tokens):
@@ -243,9 +235,7 @@ class RulesPlanner:
             elif hit.task_type in types:
                 opens = tokens[hit.first].start - clauses[hit.clause].start <= 12
                 fresh = clauses[hit.clause].link in ("item", "also", "sentence", "then")
-                again = hit.clause not in [
-                    c for c, k in zip(clause_of, types, strict=True) if k == hit.task_type
-                ]
+                again = hit.clause not in [c for c, k in zip(clause_of, types, strict=True) if k == hit.task_type]
                 if not (opens and fresh and again) or before in lexicon.DEFINITE:
                     continue
             elif leading and before in lexicon.DEFINITE:
@@ -277,9 +267,7 @@ class RulesPlanner:
             if targets[place]:
                 # All target languages render the same text.
                 source = next((i for i in range(place - 1, -1, -1) if not targets[i]), None)
-                apart = source is None or (
-                    clauses[clause].link in ("item", "also") and clause_of[source] != clause
-                )
+                apart = source is None or (clauses[clause].link in ("item", "also") and clause_of[source] != clause)
                 parents.append(roots if source is None or apart else (media + source,))
                 continue
             links = {clauses[c].link for c in range(clause_of[place - 1] + 1, clause + 1)}
@@ -320,9 +308,7 @@ class _Overlap:
     def __init__(self, catalog: TaskCatalog) -> None:
         self._size = len(catalog)
         self._silent = {i for i, kind in enumerate(catalog.types) if kind.modality is not Modality.CHAT}
-        described = [
-            (_stems(kind.name.replace("_", " ")), _stems(kind.description)) for kind in catalog.types
-        ]
+        described = [(_stems(kind.name.replace("_", " ")), _stems(kind.description)) for kind in catalog.types]
         seen = Counter(stem for name, text in described for stem in {*name, *text})
         self._idf = {stem: math.log((1 + self._size) / n) for stem, n in seen.items()}
         self._owners: dict[str, list[tuple[int, float]]] = {}

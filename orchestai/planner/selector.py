@@ -91,6 +91,4 @@ def worker_facts(workers: WorkerCatalog) -> Tensor:
 
 def able_workers(workers: WorkerCatalog, tasks: TaskCatalog) -> Tensor:
     """[W, K] true where the worker answers the call that the type needs."""
-    return torch.tensor(
-        [[kind.modality in worker.modalities for kind in tasks.types] for worker in workers.profiles()]
-    )
+    return torch.tensor([[kind.modality in worker.modalities for kind in tasks.types] for worker in workers.profiles()])

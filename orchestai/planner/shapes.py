@@ -1,4 +1,4 @@
-"""Tensor bundles that the planner's parts exchange. B instructions, T tokens, S sub-tasks, K types, W workers."""
+"""Tensor bundles. B instructions, T tokens, S sub-tasks, K types, W workers, H width of the encoder."""
 
 from __future__ import annotations
 

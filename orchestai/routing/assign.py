@@ -19,9 +19,7 @@ from orchestai.contracts import (
 from orchestai.errors import NoWorkerError
 
 
-def candidates(
-    task_type: TaskType, workers: WorkerCatalog, routing: RoutingConfig
-) -> tuple[WorkerProfile, ...]:
+def candidates(task_type: TaskType, workers: WorkerCatalog, routing: RoutingConfig) -> tuple[WorkerProfile, ...]:
     """Return the workers that may do a sub-task of this type, in catalog order.
 
     With `simulated: fallback` a simulated worker is a candidate only where no real one answers such calls.
@@ -76,9 +74,7 @@ def assign_workers(
             share = row[workers.index(chosen.name)] / total if total > 0 else 1 / len(able)
             reason = f"the policy prefers it with {share:.0%} of {len(able)} candidates"
         else:
-            chosen = min(
-                able, key=lambda worker: (estimates[worker.name].cost_usd, estimates[worker.name].latency_ms)
-            )
+            chosen = min(able, key=lambda worker: (estimates[worker.name].cost_usd, estimates[worker.name].latency_ms))
             reason = f"the cheapest of {len(able)} candidates"
         assignments.append(
             Assignment(

@@ -69,9 +69,7 @@ def _label(prompt: str, rng: Random) -> str:
 
 
 def _sum(prompt: str, _rng: Random) -> str:
-    numbers = [
-        float(number.replace(",", "").rstrip(".")) for number in _NUMBER.findall(prompt) if _plain(number)
-    ]
+    numbers = [float(number.replace(",", "").rstrip(".")) for number in _NUMBER.findall(prompt) if _plain(number)]
     return f"Together that makes {sum(numbers):g}." if numbers else _first_sentences(prompt, _rng)
 
 

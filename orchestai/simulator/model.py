@@ -79,9 +79,7 @@ class SimulatedModel:
         references: Accepted answers by the text that asks for them.
     """
 
-    def __init__(
-        self, profile: WorkerProfile, seed: int = 7, references: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, profile: WorkerProfile, seed: int = 7, references: Mapping[str, str] | None = None) -> None:
         if profile.simulation is None:
             raise InputError(
                 f"Worker {profile.name!r} has no simulation profile.",
@@ -153,9 +151,7 @@ class SimulatedModel:
         if call.json_schema is None:
             return text
         about = known or _last_paragraph(call.prompt)
-        instance = schema_instance(
-            call.json_schema, text=text if known else about[:200], about=about, rng=rng
-        )
+        instance = schema_instance(call.json_schema, text=text if known else about[:200], about=about, rng=rng)
         return json.dumps(instance, ensure_ascii=False)
 
     def _input_tokens(self, call: SimulatedCall) -> int:

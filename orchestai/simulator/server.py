@@ -58,9 +58,7 @@ def create_app(
 
 
 class _RefusedError(Exception):
-    def __init__(
-        self, status: int, message: str, *, code: str | None = None, param: str | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.body = _error_body(message, code=code, param=param)
@@ -97,9 +95,7 @@ class _Simulator:
 
     async def list_models(self, _request: web.Request) -> web.Response:
         names = [*self._models, EMBEDDING_MODEL]
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "orchestai-simulator"} for name in names
-        ]
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "orchestai-simulator"} for name in names]
         return web.json_response({"object": "list", "data": data}, headers={"x-orchestai-simulated": "true"})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:

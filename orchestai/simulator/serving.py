@@ -42,13 +42,9 @@ def serve(
         EndpointError: The port is taken, the address is not ours, or the catalog has no simulated worker.
     """
     if not any(profile.simulated for profile in catalog.profiles()):
-        raise EndpointError(
-            "The catalog has no simulated worker.", remedy="Give at least one worker a `simulation:`."
-        )
+        raise EndpointError("The catalog has no simulated worker.", remedy="Give at least one worker a `simulation:`.")
     listener = _listen(config.host, config.port)
-    app = create_app(
-        catalog.profiles(), seed=config.seed, references=references, time_scale=config.time_scale
-    )
+    app = create_app(catalog.profiles(), seed=config.seed, references=references, time_scale=config.time_scale)
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     thread = threading.Thread(target=_run, args=(loop, runner), name="orchestai-simulator", daemon=True)

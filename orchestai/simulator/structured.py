@@ -149,11 +149,7 @@ class _Builder:
 
 
 def _first_hint(option: str, about: str) -> int | None:
-    stems = [
-        part[:6]
-        for part in option.casefold().split("_")
-        if len(part) > 3 and part not in ("text", "generation")
-    ]
+    stems = [part[:6] for part in option.casefold().split("_") if len(part) > 3 and part not in ("text", "generation")]
     places = [match.start() for stem in stems if (match := re.search(rf"\b{re.escape(stem)}", about))]
     return min(places, default=None)
 

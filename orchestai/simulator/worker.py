@@ -120,9 +120,7 @@ class SimulatedWorker:
             )
         return reply
 
-    def _output(
-        self, request: WorkerRequest, replies: list[SimulatedReply], latency_ms: float
-    ) -> WorkerOutput:
+    def _output(self, request: WorkerRequest, replies: list[SimulatedReply], latency_ms: float) -> WorkerOutput:
         input_tokens = sum(reply.input_tokens for reply in replies)
         output_tokens = sum(reply.output_tokens for reply in replies)
         return WorkerOutput(

@@ -154,9 +154,7 @@ def parents_first(outcome: Outcome) -> Outcome:
     return replace(
         outcome,
         task_types=tuple(outcome.task_types[old] for old in order),
-        dependencies=tuple(
-            tuple(sorted(place[parent] for parent in outcome.dependencies[old])) for old in order
-        ),
+        dependencies=tuple(tuple(sorted(place[parent] for parent in outcome.dependencies[old])) for old in order),
         workers=tuple(outcome.workers[old] for old in order),
         tokens=tuple(outcome.tokens[old] for old in order),
         latencies=tuple(outcome.latencies[old] for old in order),

@@ -85,7 +85,7 @@ def train(
         resume: Whether to go on from a state that a killed training left; else it is discarded.
 
     Raises:
-        DataError: There is no training example, an example does not fit the catalog, or the loss is not finite.
+        DataError: There is no training example, an example does not fit, or the loss is not finite.
         StorageError: The checkpoint or the state cannot be written.
     """
     started = time.monotonic()
@@ -136,7 +136,10 @@ def train(
     network.eval()
     decoding, calibration, metrics = tune(network, data.validation, types, data.transitions.to(device), device)
     seconds = state.seconds + time.monotonic() - started
-    metrics |= {"train_loss": state.history[-1]["train_loss"], "first_train_loss": state.history[0]["train_loss"]}
+    metrics |= {
+        "train_loss": state.history[-1]["train_loss"],
+        "first_train_loss": state.history[0]["train_loss"],
+    }
     setup = PlannerSetup(
         network=sizes,
         encoder=encoder.name,
@@ -232,9 +235,7 @@ def _losses(
 ) -> LossParts:
     batch = make_batch(rows, device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        outputs, stops = network(
-            batch.encoded, types, workers, batch.hints, batch.targets.types, batch.targets.mask
-        )
+        outputs, stops = network(batch.encoded, types, workers, batch.hints, batch.targets.types, batch.targets.mask)
     return supervised_losses(outputs, stops, batch.targets)
 
 

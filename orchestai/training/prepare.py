@@ -183,9 +183,7 @@ def prepare_training_data(
             simulated_rows=sum(row["simulated"] for row in made),
             failed_instructions=len(outcomes) - len(made),
             split_conflicts=conflicts,
-            splits={
-                name: sum(row["split"] == name for row in made) for name in ("train", "validation", "test")
-            },
+            splits={name: sum(row["split"] == name for row in made) for name in ("train", "validation", "test")},
             planners=dict(sorted(Counter(row["planner"] for row in made).items())),
         ),
     )

@@ -158,9 +158,7 @@ def load_state(
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {
-            name.removeprefix(prefix): tensor.to(device)
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
+            name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)
         }
 
     network.load_state_dict(part("network."))

@@ -49,9 +49,7 @@ def run_suite(table: pa.Table, suite: ExpectationSuite) -> tuple[list[Gate], str
         import great_expectations as gx
         from great_expectations.data_context.types import base
 
-    present = [
-        rule for rule in suite.expectations if rule.column is None or rule.column in table.column_names
-    ]
+    present = [rule for rule in suite.expectations if rule.column is None or rule.column in table.column_names]
     context = gx.get_context(
         mode="ephemeral",
         project_config=base.DataContextConfig(

@@ -20,9 +20,7 @@ class LimitedWorker:
     def __init__(self, worker: Worker, slots: int) -> None:
         self._worker = worker
         self._slots = slots
-        self._semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        self._semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     @property
     def profile(self) -> WorkerProfile:

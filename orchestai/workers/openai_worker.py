@@ -117,9 +117,7 @@ class OpenAIWorker:
         choice = choices[0] if isinstance(choices, list) and choices else None
         message = getattr(choice, "message", None)
         if choice is None or message is None:
-            raise self._malformed(
-                "sent no choices; the answer is not in the OpenAI format.", "Check its `base_url`."
-            )
+            raise self._malformed("sent no choices; the answer is not in the OpenAI format.", "Check its `base_url`.")
         refusal = getattr(message, "refusal", None)
         if refusal:
             raise WorkerRequestError(
@@ -249,9 +247,7 @@ class OpenAIWorker:
                 ) from None
         return content
 
-    def _malformed(
-        self, what: str, remedy: str | None, *, answer: str | None = None
-    ) -> MalformedResponseError:
+    def _malformed(self, what: str, remedy: str | None, *, answer: str | None = None) -> MalformedResponseError:
         name = self._profile.name
         return MalformedResponseError(f"Worker {name!r} {what}", worker=name, remedy=remedy, answer=answer)
 

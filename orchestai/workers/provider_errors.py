@@ -131,9 +131,7 @@ class _Translator:
         if among(aiohttp.ClientPayloadError, aiohttp.ClientResponseError, json.JSONDecodeError):
             return MalformedResponseError(f"Worker {name!r} sent a damaged answer ({detail}).", worker=name)
         if among(UnicodeDecodeError, ValidationError) or _is_sdk_validation(chain):
-            return MalformedResponseError(
-                f"Worker {name!r} sent an answer in another format ({detail}).", worker=name
-            )
+            return MalformedResponseError(f"Worker {name!r} sent an answer in another format ({detail}).", worker=name)
         # Before the timeouts: aiohttp's own timeout is one of its connection errors as well.
         if among(aiohttp.ServerTimeoutError) or not among(aiohttp.ClientConnectionError, ConnectionError):
             if among(TimeoutError) or _is_sdk_timeout(chain):

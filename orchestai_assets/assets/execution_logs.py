@@ -26,9 +26,7 @@ def execution_logs_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         code_version="1",
         partitions_def=days,
     )
-    def execution_logs(
-        context: dg.AssetExecutionContext, orchestai: OrchestAIResource
-    ) -> dg.MaterializeResult[None]:
+    def execution_logs(context: dg.AssetExecutionContext, orchestai: OrchestAIResource) -> dg.MaterializeResult[None]:
         project = orchestai.project
         report = ingest_day(
             project.paths.execution_logs,

@@ -18,8 +18,7 @@ SHOWN = ("id", "instruction", "task_types", "dependencies", "model_selections", 
     owners=keys.OWNERS,
     code_version="1",
     # `eager` alone ignores the blocking checks of what is upstream.
-    automation_condition=dg.AutomationCondition.eager()
-    & dg.AutomationCondition.all_deps_blocking_checks_passed(),
+    automation_condition=dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed(),
 )
 def training_data(orchestai: OrchestAIResource) -> dg.MaterializeResult[None]:
     """Prepare the training data of all days."""

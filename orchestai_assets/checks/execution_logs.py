@@ -19,9 +19,7 @@ from resources.orchestai_resource import OrchestAIResource
     blocking=True,
     description="The table has the columns and types that this release writes.",
 )
-def execution_logs_schema(
-    context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource
-) -> dg.AssetCheckResult:
+def execution_logs_schema(context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     """Compare the columns of the day's table with what the library writes."""
     from orchestai.logs.columns import execution_schema
 

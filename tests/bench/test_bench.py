@@ -31,18 +31,14 @@ class WordEncoder:
         for row, text in enumerate(texts):
             for word in (word for word in text.split() if not word.isdigit()):
                 out[row, zlib.crc32(word.encode()) % self.hidden_size] += 1
-        return np.asarray(
-            out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9), dtype=np.float32
-        )
+        return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9), dtype=np.float32)
 
 
 class Perfect:
     """Knows the answer: each word of the instruction that names a tool."""
 
     def predict(self, instructions: Sequence[str]) -> list[PlanPrediction]:
-        return [
-            self._one([word for word in text.split() if word in TOOLS] or ["wake"]) for text in instructions
-        ]
+        return [self._one([word for word in text.split() if word in TOOLS] or ["wake"]) for text in instructions]
 
     def _one(self, names: list[str]) -> PlanPrediction:
         chain = tuple((i - 1,) if i else () for i in range(len(names)))
@@ -126,9 +122,7 @@ def test_planning_on_two_folders_measures_all_of_the_second(tmp_path: Path, stub
 
 def test_several_seeds_give_mean_and_deviation(tmp_path: Path, stubs: list[Parts]) -> None:
     source, out = ultratool(tmp_path / "ut"), tmp_path / "r.json"
-    status = bench.planning.main(
-        ["--train", str(source), "--test", str(source), "--out", str(out), "--seeds", "2"]
-    )
+    status = bench.planning.main(["--train", str(source), "--test", str(source), "--out", str(out), "--seeds", "2"])
     assert status == 0
     report = json.loads(out.read_text(encoding="utf-8"))
     assert len(stubs) == 2
@@ -138,9 +132,7 @@ def test_several_seeds_give_mean_and_deviation(tmp_path: Path, stubs: list[Parts
 
 
 def test_bad_input_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = bench.planning.main(
-        ["--train", str(tmp_path), "--test", str(tmp_path), "--out", str(tmp_path / "r")]
-    )
+    status = bench.planning.main(["--train", str(tmp_path), "--test", str(tmp_path), "--out", str(tmp_path / "r")])
     assert status == 2
     assert "error: " in capsys.readouterr().err
     with pytest.raises(SystemExit):

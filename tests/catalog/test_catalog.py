@@ -19,9 +19,7 @@ def _catalog() -> ImportedCatalog:
             )
         ),
         links=(("look", "say"), ("look", "look")),
-        workers=WorkerCatalog(
-            workers=(WorkerProfile(name="w", description="d", model="m", input_usd_per_mtok=0.5),)
-        ),
+        workers=WorkerCatalog(workers=(WorkerProfile(name="w", description="d", model="m", input_usd_per_mtok=0.5),)),
     )
 
 

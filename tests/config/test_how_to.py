@@ -20,9 +20,7 @@ def outputs() -> list[str]:
 
 @pytest.fixture
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(
-        packaged_directory(), tmp_path / "configs", ignore=shutil.ignore_patterns("__pycache__", "*.py")
-    )
+    shutil.copytree(packaged_directory(), tmp_path / "configs", ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     monkeypatch.chdir(tmp_path)
     return Path("configs")
 

@@ -93,9 +93,7 @@ def test_argument_wins_over_environment_over_profile() -> None:
     assert load("prod", ORCHESTAI_TARGET="ci").target == "prod"
 
 
-def test_paths_start_at_home_and_home_at_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_start_at_home_and_home_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     project = load()
     assert project.home == project.paths.home == tmp_path / ".orchestai"

@@ -203,9 +203,7 @@ def test_a_mistake_is_named_with_its_place(
 def test_the_line_is_exact(folder: Path) -> None:
     line = replace(folder / "workers" / "simulated.yml", "context_tokens: 200000", "context_tokens: 0")
     problem = only(folder)
-    assert str(problem) == (
-        f"{folder}/workers/simulated.yml:{line}: workers[0].context_tokens: must be >= 1, got 0."
-    )
+    assert str(problem) == (f"{folder}/workers/simulated.yml:{line}: workers[0].context_tokens: must be >= 1, got 0.")
 
 
 def test_all_problems_come_at_once(folder: Path) -> None:
@@ -246,9 +244,7 @@ def test_names_that_are_used_twice_over_files(folder: Path) -> None:
     (folder / "workers" / "zz_more.yml").write_text(text)
     problem = only(folder)
     assert problem.file == str(folder / "workers" / "zz_more.yml")
-    assert problem.message == (
-        f"the worker 'smollm2-135m' is already defined at {folder}/workers/packaged.yml:5."
-    )
+    assert problem.message == (f"the worker 'smollm2-135m' is already defined at {folder}/workers/packaged.yml:5.")
 
 
 def test_two_suites_for_one_table(folder: Path) -> None:
@@ -260,9 +256,7 @@ def test_two_active_prompts_for_one_task_type(folder: Path) -> None:
     text = (folder / "prompts" / "translation.yml").read_text()
     copy = folder / "prompts" / "translation_2.yml"
     copy.write_text(text.replace("version: 1", "version: 2"))
-    assert only(folder).message == (
-        "two prompts for 'translation' are active: translation@1 and translation@2."
-    )
+    assert only(folder).message == ("two prompts for 'translation' are active: translation@1 and translation@2.")
     copy.write_text(copy.read_text().replace("active: true", "active: false"))
     assert len(load_project(folder, settings=Settings.from_mapping({})).prompts) == 14
 
@@ -353,9 +347,7 @@ def test_rules_over_both_files_are_checked_after_merging(folder: Path) -> None:
     replace(folder / "project.yml", "backoff_max_s: 10", "backoff_max_s: 5")
     problem = only(folder, "prod")
     assert problem.key == "orchestai.targets.prod.engine"
-    assert problem.message == (
-        "together with project.yml: `backoff_min_s` must be <= `backoff_max_s`, got 9 > 5."
-    )
+    assert problem.message == ("together with project.yml: `backoff_min_s` must be <= `backoff_max_s`, got 9 > 5.")
 
 
 def test_a_step_names_a_pool_that_exists(folder: Path) -> None:

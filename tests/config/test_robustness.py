@@ -41,9 +41,7 @@ def _put(value: Any, key: KeyPath, strange: Any) -> Any:
 @pytest.mark.parametrize("seed", range(40))
 def test_strange_values_never_crash_the_loader(seed: int, tmp_path: Path) -> None:
     folder = tmp_path / "conf"
-    shutil.copytree(
-        packaged_directory(), folder, ignore=shutil.ignore_patterns("*.py", "schemas", "__pycache__")
-    )
+    shutil.copytree(packaged_directory(), folder, ignore=shutil.ignore_patterns("*.py", "schemas", "__pycache__"))
     draw = random.Random(seed)
     path = draw.choice(sorted(folder.rglob("*.yml")))
     content = yaml.safe_load(path.read_text())

@@ -44,9 +44,7 @@ async def worker_at(base_url: str) -> AsyncIterator[OpenAIWorker]:
 
 
 def ask(prompt: str, **more: Any) -> WorkerRequest:
-    return WorkerRequest(
-        **({"task_type": "question_answering", "prompt": prompt, "max_output_tokens": 12} | more)
-    )
+    return WorkerRequest(**({"task_type": "question_answering", "prompt": prompt, "max_output_tokens": 12} | more))
 
 
 def test_the_packaged_weights_are_found() -> None:
@@ -57,9 +55,7 @@ def test_the_packaged_weights_are_found() -> None:
 
 @pytest.mark.integration
 async def test_it_answers_the_same_at_temperature_zero(running: LocalEndpoint) -> None:
-    question = ask(
-        "What is the capital of France?", system="You are a helpful AI assistant.", max_output_tokens=20
-    )
+    question = ask("What is the capital of France?", system="You are a helpful AI assistant.", max_output_tokens=20)
     async with worker_at(running.base_url) as worker:
         started = time.monotonic()
         outputs = [await worker.run(question) for _ in range(2)]
@@ -164,9 +160,7 @@ time.sleep(60)
 
 
 def start_owner(home: Path, mode: str) -> tuple[subprocess.Popen[str], int]:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(home), mode], stdout=subprocess.PIPE, text=True
-    )
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(home), mode], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     return owner, int(owner.stdout.readline())
 

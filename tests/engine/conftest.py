@@ -21,8 +21,6 @@ def project() -> Project:
 def make_engine(project: Project) -> Callable[..., Engine]:
     def make(workers: dict[str, ScriptedWorker], **config: object) -> Engine:
         settings = {"backoff_min_s": 0.0, "backoff_max_s": 0.0, "backoff_jitter_s": 0.0, **config}
-        return Engine(
-            workers, PromptLibrary(project.prompts), project.tasks, EngineConfig.model_validate(settings)
-        )
+        return Engine(workers, PromptLibrary(project.prompts), project.tasks, EngineConfig.model_validate(settings))
 
     return make

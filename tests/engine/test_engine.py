@@ -175,8 +175,7 @@ async def test_a_call_that_could_break_the_budget_is_not_made(make_engine: MakeE
 async def test_parallel_calls_cannot_overdraw_the_budget_together(make_engine: MakeEngine) -> None:
     price = {"output_usd_per_mtok": 1000.0}
     workers = {
-        f"w{index}": ScriptedWorker(f"w{index}", answer("x", cost=0.1, after_s=0.01), **price)
-        for index in range(3)
+        f"w{index}": ScriptedWorker(f"w{index}", answer("x", cost=0.1, after_s=0.01), **price) for index in range(3)
     }
     engine = make_engine(workers)
     one_call = engine._tasks["generation"].max_output_tokens / 1000

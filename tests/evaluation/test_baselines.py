@@ -13,9 +13,7 @@ from orchestai.evaluation.ridge import KernelRidgePlanner
 WORDS = {"red": "r", "green": "g", "blue": "b", "black": "k"}
 
 
-def example(
-    *colours: str, dependencies: tuple[tuple[int, ...], ...] | None = None, n: int = 0
-) -> PlanExample:
+def example(*colours: str, dependencies: tuple[tuple[int, ...], ...] | None = None, n: int = 0) -> PlanExample:
     chain = tuple((i - 1,) if i else () for i in range(len(colours)))
     return PlanExample(
         id=f"{colours}{n}",
@@ -62,9 +60,7 @@ def test_ridge_combines_what_was_never_seen_together(encoder: PooledEncoder) -> 
 
 def test_ridge_can_repeat_a_type(encoder: PooledEncoder) -> None:
     twice = [
-        PlanExample(
-            id=f"t{n}", instruction=f"twice {n}", task_types=("r", "b", "r"), dependencies=((), (0,), (1,))
-        )
+        PlanExample(id=f"t{n}", instruction=f"twice {n}", task_types=("r", "b", "r"), dependencies=((), (0,), (1,)))
         for n in range(4)
     ]
     planner = KernelRidgePlanner(TRAIN + twice, VALIDATION + twice[:1], encoder)

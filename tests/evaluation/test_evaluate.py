@@ -89,9 +89,7 @@ def test_time_is_measured_one_by_one_on_texts_never_seen() -> None:
 def test_compare_gives_differences_with_the_right_sign() -> None:
     class Right:
         def predict(self, instructions: Sequence[str]) -> list[PlanPrediction]:
-            return [PlanPrediction(task_types=("a", "b"), dependencies=((), (0,)), confidence=1)] * len(
-                instructions
-            )
+            return [PlanPrediction(task_types=("a", "b"), dependencies=((), (0,)), confidence=1)] * len(instructions)
 
     report = compare({"ours": Right(), "half": Fixed()}, [gold(str(i)) for i in range(4)])
     assert report["reference"] == "ours"

@@ -35,11 +35,7 @@ def test_every_plot_is_a_filled_png() -> None:
     _opened(plots.loss_curves({"train": [2, 1.5, 1.1], "validation": [2.1, 1.8, 1.9]}, best_epoch=2))
     _opened(plots.confusion_plot(confusion([GOLD], [PREDICTED], GOLD.task_types)))
     _opened(plots.calibration_plot([0.1, 0.5, 0.9], [0, 1, 1]))
-    _opened(
-        plots.comparison_plot(
-            {"ours": {"node_f1": 0.8, "link_f1": 0.5, "exact": 0.4}, "rules": {"node_f1": 0.5}}
-        )
-    )
+    _opened(plots.comparison_plot({"ours": {"node_f1": 0.8, "link_f1": 0.5, "exact": 0.4}, "rules": {"node_f1": 0.5}}))
     _opened(plots.plan_pair(GOLD, PREDICTED, title="A plan"))
 
 
@@ -51,10 +47,7 @@ def test_plans_of_every_form_can_be_drawn() -> None:
 
 
 def test_a_large_matrix_is_summed_up() -> None:
-    golds = [
-        PlanExample(id=str(i), instruction="i", task_types=(f"t{i:03}",), dependencies=((),))
-        for i in range(260)
-    ]
+    golds = [PlanExample(id=str(i), instruction="i", task_types=(f"t{i:03}",), dependencies=((),)) for i in range(260)]
     plans = [PlanPrediction(task_types=("t000",), dependencies=((),)) for _ in golds]
     matrix = confusion(golds, plans, [])
     image = _opened(plots.confusion_plot(matrix))

@@ -98,8 +98,7 @@ def test_asynchow_public(public_data: Path, tmp_path: Path) -> None:
     plans = read_plans(tmp_path)
     assert max(len(plan.task_types) for plan in plans) == 14
     chains = sum(
-        plan.dependencies == tuple((i - 1,) if i else () for i in range(len(plan.task_types)))
-        for plan in plans
+        plan.dependencies == tuple((i - 1,) if i else () for i in range(len(plan.task_types))) for plan in plans
     )
     assert chains < len(plans) // 2
     assert {name for plan in plans for name in plan.task_types} == set(read_catalog(tmp_path).tasks.names)
@@ -117,9 +116,7 @@ def zeroeval(path: Path, rows: str) -> Path:
 
 
 def test_zeroeval_outcomes(tmp_path: Path) -> None:
-    report = import_zeroeval(
-        zeroeval(tmp_path, "m1,gsm,gsm:q1,1,36,9\nm2,gsm,gsm:q1,0,1,9\n"), tmp_path / "out"
-    )
+    report = import_zeroeval(zeroeval(tmp_path, "m1,gsm,gsm:q1,1,36,9\nm2,gsm,gsm:q1,0,1,9\n"), tmp_path / "out")
     assert (report.plans, report.outcomes, report.workers) == (2, 2, 2)
     first, second = read_outcomes(tmp_path / "out").to_pylist()
     # 36 characters / 3.6 = 10 tokens; 9 / 3.6 = 2.5, rounded up

@@ -58,16 +58,12 @@ JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    values=st.lists(JSON, max_size=6), chunk=st.integers(1, 9), ascii_only=st.booleans(), indent=st.booleans()
-)
+@given(values=st.lists(JSON, max_size=6), chunk=st.integers(1, 9), ascii_only=st.booleans(), indent=st.booleans())
 def test_an_array_is_read_element_by_element_whatever_the_chunks(
     tmp_path_factory: pytest.TempPathFactory, values: list[object], chunk: int, ascii_only: bool, indent: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "array.json"
-    path.write_text(
-        json.dumps(values, ensure_ascii=ascii_only, indent=1 if indent else None), encoding="utf-8"
-    )
+    path.write_text(json.dumps(values, ensure_ascii=ascii_only, indent=1 if indent else None), encoding="utf-8")
     whole = sources._CHUNK
     sources._CHUNK = chunk
     try:

@@ -166,8 +166,5 @@ def test_the_public_data_set(public_data: Path, tmp_path: Path) -> None:
     plans = read_plans(tmp_path)
     names = set(read_catalog(tmp_path).tasks.names)
     assert all(set(plan.task_types) <= names for plan in plans)
-    assert all(
-        plan.dependencies == tuple((i - 1,) if i else () for i in range(len(plan.task_types)))
-        for plan in plans
-    )
+    assert all(plan.dependencies == tuple((i - 1,) if i else () for i in range(len(plan.task_types))) for plan in plans)
     assert len({plan.group for plan in plans}) > 2700

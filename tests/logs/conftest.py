@@ -37,9 +37,7 @@ def tasks() -> TaskCatalog:
 @pytest.fixture
 def workers() -> WorkerCatalog:
     return WorkerCatalog(
-        workers=tuple(
-            WorkerProfile(name=name, description=name, model=name) for name in ("small", "large", "polyglot")
-        )
+        workers=tuple(WorkerProfile(name=name, description=name, model=name) for name in ("small", "large", "polyglot"))
     )
 
 
@@ -88,8 +86,6 @@ def make_record(tasks: TaskCatalog, workers: WorkerCatalog) -> MakeRecord:
             ),
         )
         options.pop("simulated", None)
-        return ExecutionLogRecord.of(
-            instruction, plan, result, **{"tasks": tasks, "workers": workers, **options}
-        )
+        return ExecutionLogRecord.of(instruction, plan, result, **{"tasks": tasks, "workers": workers, **options})
 
     return make

@@ -90,9 +90,7 @@ def test_next_start_leaves_living_writers_alone_and_closes_dead_ones(logs, make_
         assert repair_orphans(logs) == []
         with ExecutionLogger(logs) as logger:
             logger.log(make_record("mine"))
-            assert any(
-                path.suffix == ".open" and str(process.pid) in path.name for path in all_segments(logs)
-            )
+            assert any(path.suffix == ".open" and str(process.pid) in path.name for path in all_segments(logs))
     finally:
         process.kill()
         process.communicate()

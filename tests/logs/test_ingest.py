@@ -107,9 +107,7 @@ def test_bit_by_bit_gives_the_same_bytes(home, line, tmp_path, order):
 
 
 def test_attempts_and_sequences_are_different_rows(home, line):
-    home.segment(
-        "h-1-1.jsonl", line("e-1"), line("e-1", attempt=2), line("e-1", sequence=1), line("e-1", attempt=2)
-    )
+    home.segment("h-1-1.jsonl", line("e-1"), line("e-1", attempt=2), line("e-1", sequence=1), line("e-1", attempt=2))
     report = home.ingest()
     assert (report.rows, report.duplicates) == (3, 1)
 

@@ -68,7 +68,11 @@ def describe(defs: dg.Definitions) -> dict[str, Any]:
             if not job.name.startswith("__")
         },
         "schedules": {
-            schedule.name: {"cron": schedule.cron_schedule, "job": schedule.job_name, "zone": schedule.execution_timezone}
+            schedule.name: {
+                "cron": schedule.cron_schedule,
+                "job": schedule.job_name,
+                "zone": schedule.execution_timezone,
+            }
             for schedule in repository.schedule_defs
         },
         "sensors": {
@@ -101,8 +105,7 @@ def test_every_asset_is_described_grouped_owned_and_versioned(project: Project) 
 
 def test_loading_the_definitions_loads_nothing_heavy() -> None:
     code = (
-        "import sys, orchestai_assets.definitions\n"
-        f"print(','.join(name for name in {HEAVY!r} if name in sys.modules))"
+        f"import sys, orchestai_assets.definitions\nprint(','.join(name for name in {HEAVY!r} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
 

@@ -88,9 +88,7 @@ async def test_a_fence_around_the_plan_is_taken_off(script: Script, wrapped: str
         ("[" * 100_000, "not valid JSON"),
     ],
 )
-async def test_an_invalid_plan_is_sent_back_with_its_error(
-    script: Script, bad: object, complaint: str
-) -> None:
+async def test_an_invalid_plan_is_sent_back_with_its_error(script: Script, bad: object, complaint: str) -> None:
     llm, planner = script(bad, GOOD)
     graph = await planner.plan_graph(INSTRUCTION)
     assert graph.dependencies == ((), (0,))

@@ -45,9 +45,7 @@ CATALOG = TaskCatalog(
             "traduce",
             "übersetze",
         ),
-        kind(
-            "generation", "Write prose for readers.", "write a", "write an", "draft", "email to", "schreibe"
-        ),
+        kind("generation", "Write prose for readers.", "write a", "write an", "draft", "email to", "schreibe"),
         kind("classification", "Choose a label.", "classify", "sentiment"),
         kind("question_answering", "Answer a question.", "capital of", "who wrote", "what is"),
         kind("reasoning", "Work out a conclusion.", "calculate", "compare", "the total", "cuánto"),
@@ -233,9 +231,7 @@ def test_a_catalog_without_keywords_goes_by_its_descriptions() -> None:
         )
     )
     planner = RulesPlanner(tools)
-    (one, two) = planner.predict(
-        ["Set an alarm for 7", "Look up the weather in Rome, then reserve a hotel room"]
-    )
+    (one, two) = planner.predict(["Set an alarm for 7", "Look up the weather in Rome, then reserve a hotel room"])
     assert one.task_types == ("clock_alarm_set",)
     assert two.task_types == ("weather_query", "book_hotel")
     assert two.dependencies == ((), (0,))

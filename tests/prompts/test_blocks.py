@@ -24,9 +24,7 @@ def test_cutting_keeps_short_texts_and_bounds_long_ones(text: str, limit: int) -
         assert len(shortened) <= limit + 50
 
 
-@given(
-    st.lists(st.integers(min_value=0, max_value=1000), max_size=8), st.integers(min_value=0, max_value=3000)
-)
+@given(st.lists(st.integers(min_value=0, max_value=1000), max_size=8), st.integers(min_value=0, max_value=3000))
 def test_shares_stay_within_lengths_and_total(lengths: list[int], total: int) -> None:
     limits = share(lengths, total)
     assert all(0 <= limit <= length for limit, length in zip(limits, lengths, strict=True))

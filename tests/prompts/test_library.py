@@ -39,12 +39,8 @@ def test_a_prompt_says_the_task_and_its_version(library: PromptLibrary) -> None:
     assert "summar" in rendered.system.lower()
 
 
-def test_every_task_type_renders_with_everything_and_with_nothing(
-    library: PromptLibrary, tasks: TaskCatalog
-) -> None:
-    full = Instruction(
-        text="Do it.", inputs={"text": "MATERIAL", "image": "/tmp/a.png"}, constraints=("Be polite.",)
-    )
+def test_every_task_type_renders_with_everything_and_with_nothing(library: PromptLibrary, tasks: TaskCatalog) -> None:
+    full = Instruction(text="Do it.", inputs={"text": "MATERIAL", "image": "/tmp/a.png"}, constraints=("Be polite.",))
     for name in (*tasks.names, "unknown_type"):
         rich = library.render(
             name,
@@ -149,9 +145,7 @@ def test_repair_shows_the_wrong_plan_and_why(library: PromptLibrary, tasks: Task
 
 
 def test_only_active_versions_are_used() -> None:
-    library = PromptLibrary(
-        [template(version=1, active=False, template="old"), template(version=2, template="new")]
-    )
+    library = PromptLibrary([template(version=1, active=False, template="old"), template(version=2, template="new")])
     rendered = library.render("any", instruction=Instruction(text="Go."), subtask=Subtask(task_type="any"))
     assert (rendered.prompt, rendered.version) == ("new", "t@2")
 

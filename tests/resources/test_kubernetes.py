@@ -31,7 +31,9 @@ def job_of(tags: dict[str, Any]) -> dict[str, Any]:
         instance_config_map="dagster-instance",
         image_pull_policy="IfNotPresent",
     )
-    job = construct_dagster_k8s_job(config, args=["dagster", "api", "execute_step"], job_name="step", user_defined_k8s_config=user)
+    job = construct_dagster_k8s_job(
+        config, args=["dagster", "api", "execute_step"], job_name="step", user_defined_k8s_config=user
+    )
     body: dict[str, Any] = ApiClient().sanitize_for_serialization(job)
     return body
 

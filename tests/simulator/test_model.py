@@ -16,9 +16,7 @@ BOOK = {"What is the capital of France?": "Paris"}
 
 
 def profile(**simulation: Any) -> WorkerProfile:
-    return WorkerProfile(
-        name="sim", description="d", model="sim-1", simulation=SimulationProfile(**simulation)
-    )
+    return WorkerProfile(name="sim", description="d", model="sim-1", simulation=SimulationProfile(**simulation))
 
 
 def model(seed: int = 7, **simulation: Any) -> SimulatedModel:
@@ -109,9 +107,7 @@ def test_a_long_answer_is_cut() -> None:
         ("summarization", "???", "Nothing to work on."),
     ],
 )
-def test_unknown_instructions_get_answers_of_their_own_words(
-    task_type: str, prompt: str, expected: str
-) -> None:
+def test_unknown_instructions_get_answers_of_their_own_words(task_type: str, prompt: str, expected: str) -> None:
     assert expected in model().reply(call(prompt, task_type=task_type)).text
 
 

@@ -88,9 +88,7 @@ def test_python_references_compile(value: str) -> None:
 
 def test_contradictions_have_no_reference() -> None:
     assert reference_answer(()) is None
-    assert (
-        reference_answer(checks({"kind": "equals", "value": "a"}, {"kind": "equals", "value": "b"})) is None
-    )
+    assert reference_answer(checks({"kind": "equals", "value": "a"}, {"kind": "equals", "value": "b"})) is None
     assert reference_answer(checks({"kind": "matches", "value": "(?!)"})) is None
 
 

@@ -230,9 +230,7 @@ async def test_an_unknown_model_is_a_404_in_openai_format(client: AsyncOpenAI) -
         ("/nothing", b"{}", 404, "POST /v1/nothing"),
     ],
 )
-async def test_bad_requests_get_openai_errors(
-    base_url: str, path: str, body: bytes, status: int, message: str
-) -> None:
+async def test_bad_requests_get_openai_errors(base_url: str, path: str, body: bytes, status: int, message: str) -> None:
     async with aiohttp.ClientSession() as session, session.post(base_url + path, data=body) as response:
         assert response.status == status
         error = (await response.json())["error"]

@@ -32,9 +32,7 @@ from orchestai.training.prepare import (
     write_training_data,
 )
 
-TASKS = TaskCatalog(
-    types=tuple(TaskType(name=n, description=n) for n in ("extract", "summarize", "translate"))
-)
+TASKS = TaskCatalog(types=tuple(TaskType(name=n, description=n) for n in ("extract", "summarize", "translate")))
 WORKERS = WorkerCatalog(
     workers=tuple(WorkerProfile(name=n, description=n, model=n) for n in ("small", "large", "polyglot"))
 )
@@ -168,9 +166,7 @@ def test_dependencies_are_the_transpose_of_the_adjacency():
 def test_parents_come_before_children():
     """The logged graph is 2 -> 0 -> 1 with 3 apart: in order that is 2, 0, 1, 3."""
     plan = (("summarize", "translate", "extract", "extract"), ((2,), (0,), (), ()))
-    data = prepare(
-        record("e-1", plan=plan, workers=("large", "polyglot", "small", "large"), tokens=(3, 15, 63, 7))
-    )
+    data = prepare(record("e-1", plan=plan, workers=("large", "polyglot", "small", "large"), tokens=(3, 15, 63, 7)))
     (example,) = data.examples
     assert example.task_types == ("extract", "summarize", "translate", "extract")
     assert example.dependencies == ((), (0,), (1,), ())

@@ -165,9 +165,7 @@ def test_column_of_another_type():
 
 def test_column_without_values():
     """Rules on values hold for nulls, so an empty column would pass them all."""
-    report = validate_table(
-        table(cost=[None] * 4), suite({"type": "between", "column": "cost", "kwargs": {"min": 0}})
-    )
+    report = validate_table(table(cost=[None] * 4), suite({"type": "between", "column": "cost", "kwargs": {"min": 0}}))
     assert gate(report, "cost: between").passed
     assert gate(report, "cost: has values").observed == "all 4 rows are null"
     assert not report.approved
@@ -199,9 +197,7 @@ def test_label_balance():
     assert (found.most_frequent, found.share) == ("small", 0.8)
     assert found.entropy == pytest.approx(-(0.8 * math.log2(0.8) + 0.2 * math.log2(0.2)))
     assert gate(report, "workers: most frequent").passed
-    strict = validate_table(
-        table(workers=[["small"]] * 4), SUITE, thresholds=ValidationThresholds(max_label_share=0.9)
-    )
+    strict = validate_table(table(workers=[["small"]] * 4), SUITE, thresholds=ValidationThresholds(max_label_share=0.9))
     assert strict.balance["workers"].entropy == 0.0
     assert {item.name for item in strict.warnings} == {"workers: most frequent", "workers: entropy"}
     assert strict.approved

@@ -36,9 +36,7 @@ async def make_worker(server: MisbehavingServer) -> AsyncIterator[Callable[..., 
             "output_usd_per_mtok": 10.0,
             "timeout_s": 5.0,
         }
-        worker = OpenAIWorker(
-            WorkerProfile(**(facts | profile)), base_url=base_url or server.base_url, api_key=api_key
-        )
+        worker = OpenAIWorker(WorkerProfile(**(facts | profile)), base_url=base_url or server.base_url, api_key=api_key)
         made.append(worker)
         return worker
 

@@ -150,9 +150,7 @@ async def test_silence_ends_at_the_deadline(
     assert asyncio.get_running_loop().time() - started < 2
 
 
-async def test_a_trickling_body_cannot_outlive_the_deadline(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_a_trickling_body_cannot_outlive_the_deadline(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.send(200, b"{", claimed_length=1000)
         for _ in range(100):
@@ -217,9 +215,7 @@ async def test_auth_error_names_the_variable(server: MisbehavingServer, make_wor
     assert not is_retryable(caught.value)
 
 
-async def test_a_missing_key_is_said_without_a_call(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_a_missing_key_is_said_without_a_call(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     with pytest.raises(WorkerAuthError, match="REMOTE_API_KEY is not set"):
         await make_worker(api_key=None).run(request())
     assert server.requests == []

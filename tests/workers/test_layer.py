@@ -22,12 +22,8 @@ def catalog(base_url: str | None = None) -> WorkerCatalog:
         workers=(
             WorkerProfile(name="local", description="d", model="small"),
             WorkerProfile(name="sim", description="d", model="sim", simulation=SimulationProfile()),
-            WorkerProfile(
-                name="remote", description="d", model="big", base_url=base_url, api_key_env="BIG_KEY"
-            ),
-            WorkerProfile(
-                name="remote-2", description="d", model="b", base_url=base_url, api_key_env="BIG_KEY"
-            ),
+            WorkerProfile(name="remote", description="d", model="big", base_url=base_url, api_key_env="BIG_KEY"),
+            WorkerProfile(name="remote-2", description="d", model="b", base_url=base_url, api_key_env="BIG_KEY"),
         )
     )
 

@@ -31,9 +31,7 @@ def answers(payload: object, **more: object) -> Script:
     return script
 
 
-async def test_chat_sends_the_request_and_reads_the_answer(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_chat_sends_the_request_and_reads_the_answer(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     server.script = answers(completion("Paris"))
     output = await make_worker().run(
         request(system="Be brief.", temperature=0.5, max_output_tokens=17, prompt_version="qa@2")
@@ -67,9 +65,7 @@ async def test_chat_sends_the_request_and_reads_the_answer(
     }
 
 
-async def test_missing_usage_is_estimated_and_flagged(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_missing_usage_is_estimated_and_flagged(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     server.script = answers(completion("123456789", usage=None))
     output = await make_worker().run(request(system="abcd", prompt="efghi"))
     assert output.metadata["usage_estimated"] is True
@@ -78,9 +74,7 @@ async def test_missing_usage_is_estimated_and_flagged(
     assert output.cost == pytest.approx((3 * 2 + 3 * 10) / 1e6)
 
 
-async def test_confidence_is_the_mean_token_probability(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_confidence_is_the_mean_token_probability(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     tokens = [{"token": "a", "logprob": math.log(0.5)}, {"token": "b", "logprob": math.log(0.9)}]
     server.script = answers(completion("ab", choice={"logprobs": {"content": tokens}}))
     output = await make_worker(base_url=None).run(request())
@@ -93,17 +87,13 @@ async def test_endpoints_of_ours_are_asked_for_probabilities(
 ) -> None:
     server.script = answers(completion("ab"))
     worker = make_worker()
-    ours = OpenAIWorker(
-        worker.profile.model_copy(update={"base_url": None}), base_url=server.base_url, api_key=KEY
-    )
+    ours = OpenAIWorker(worker.profile.model_copy(update={"base_url": None}), base_url=server.base_url, api_key=KEY)
     await ours.run(request())
     await ours.aclose()
     assert server.requests[0].json()["logprobs"] is True
 
 
-async def test_json_schema_becomes_the_response_format(
-    server: MisbehavingServer, make_worker: MakeWorker
-) -> None:
+async def test_json_schema_becomes_the_response_format(server: MisbehavingServer, make_worker: MakeWorker) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
     server.script = answers(completion('{"a": 1}'))
     output = await make_worker().run(request(json_schema=schema))
@@ -169,9 +159,7 @@ async def test_usage_of_transcriptions_is_added_up(
     path = str(write_wav(tmp_path / "talk.wav"))
     usage = {"type": "tokens", "input_tokens": 10, "output_tokens": 4, "total_tokens": 14}
     server.script = answers({"text": "Hello.", "usage": usage})
-    output = await make_worker().run(
-        request(modality=Modality.AUDIO, inputs={"audio": path, "audio_2": path})
-    )
+    output = await make_worker().run(request(modality=Modality.AUDIO, inputs={"audio": path, "audio_2": path}))
     assert output.content == "Hello.\n\nHello."
     assert (output.metadata["input_tokens"], output.metadata["output_tokens"]) == (20, 8)
     assert output.cost == pytest.approx((20 * 2 + 8 * 10) / 1e6)
