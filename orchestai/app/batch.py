@@ -14,7 +14,7 @@ from orchestai.catalog import read_catalog
 from orchestai.config import Project
 from orchestai.contracts import PlanPrediction, PlanPredictor, TaskCatalog
 from orchestai.contracts.instruction import clean_instruction_text
-from orchestai.errors import DataError, InputError, OrchestAIError, StorageError
+from orchestai.errors import CheckpointError, DataError, InputError, OrchestAIError, StorageError
 from orchestai.planner.rules import RulesPlanner
 
 
@@ -79,6 +79,8 @@ def load_predictor(project: Project, tasks: TaskCatalog, checkpoint: Path | None
     path = checkpoint or current_checkpoint(project)
     if path is None:
         return RulesPlanner(tasks), "rules"
+    if not (path / "manifest.json").exists():  # said before torch and the encoder load
+        raise CheckpointError(f"There is no checkpoint at {path}.", remedy="Give its folder.")
     from orchestai.embeddings import load_encoder
     from orchestai.planner.learned import LearnedPlanner
 

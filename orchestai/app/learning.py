@@ -89,7 +89,8 @@ def predictors(
         CheckpointError: The checkpoint cannot be used.
     """
     from orchestai.embeddings import load_encoder
-    from orchestai.evaluation.baselines import KernelRidgePlanner, NearestNeighbourPlanner
+    from orchestai.evaluation.baselines import NearestPlan
+    from orchestai.evaluation.ridge import KernelRidgePlanner
 
     encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
     train = [example for example in examples if example.split == "train"]
@@ -97,8 +98,8 @@ def predictors(
     learned, name = load_predictor(project, tasks, checkpoint)
     found: dict[str, PlanPredictor] = {name: learned, "rules": RulesPlanner(tasks)}
     if train:
-        found["nn_copy"] = NearestNeighbourPlanner(encoder, train)
-        found["kernel_ridge"] = KernelRidgePlanner(encoder, train, validation)
+        found["nn_copy"] = NearestPlan(train, validation, encoder)
+        found["kernel_ridge"] = KernelRidgePlanner(train, validation, encoder)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -37,18 +37,21 @@ class LoopThread:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Cancel what still runs, stop the loop and wait for its thread."""
-        self.submit(self._wind_up()).result()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Cancel what still runs, await `last` on the loop, stop it and wait for its thread."""
+        try:
+            self.submit(self._wind_up(last)).result()
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
 
-    async def _wind_up(self) -> None:
+    async def _wind_up(self, last: Callable[[], Awaitable[None]]) -> None:
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        await last()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 

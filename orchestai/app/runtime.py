@@ -122,14 +122,14 @@ class Runtime:
                 return
             self._closed = True
             thread, self._thread = self._thread, None
-        with contextlib.ExitStack() as stack:
-            if self.logger is not None:
-                stack.callback(self.logger.close)
+        try:
             if thread is None:
                 self.workforce.stop()  # nothing was called, so nothing else is open
             else:
-                stack.callback(thread.close)
-                thread.call(self.workforce.aclose())
+                thread.close(self.workforce.aclose)
+        finally:
+            if self.logger is not None:
+                self.logger.close()
 
     async def aclose(self) -> None:
         """Close from asynchronous code; see `close`."""

@@ -28,7 +28,7 @@ from orchestai.cli.console import (
     print_json,
     safe,
 )
-from orchestai.cli.tree import PlanTree, simulated_nodes
+from orchestai.cli.tree import PlanTree
 from orchestai.config import Project
 from orchestai.contracts import ExecutionEvent
 from orchestai.errors import InputError
@@ -67,7 +67,8 @@ def list_executions(
     if not records:
         out.print("No executions." if not failed else "No failed executions.")
         return
-    table = Table("when (UTC)", "execution", "", "planner", "#", "cost", "time", box=None, expand=True)
+    execution = Column("execution", overflow="fold")
+    table = Table("when (UTC)", execution, "", "planner", "#", "cost", "time", box=None, expand=True)
     table.add_column("instruction", no_wrap=True, overflow="ellipsis", ratio=1)
     for record in records:
         table.add_row(
@@ -127,7 +128,8 @@ def replay(
     with open_runtime(project, mock=mock) as runtime:
         plan = None if new_plan else plan_of(record)
         execution = runtime.execute(instruction, plan)
-        out.print(PlanTree(execution.plan, simulated_nodes(execution.plan, runtime.workforce.catalog)))
+    simulated = [subtask.index for subtask in execution.result.subtasks if subtask.simulated]
+    out.print(PlanTree(execution.plan, simulated))
     before = str((record.execution_result.get("outputs") or {}).get("-1", ""))
     out.print(
         Columns(

@@ -35,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        err.print("Interrupted.")
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -46,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has gone; nothing more can be said
         code = EXIT_FAILED
+    if code == EXIT_INTERRUPTED:  # typer makes an exit code of an interrupt, and says nothing
+        err.print("Interrupted.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

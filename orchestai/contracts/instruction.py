@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -60,7 +60,7 @@ class Instruction(Record):
         return clean_instruction_text(text)
 
 
-def planning_text(text: str, inputs: Mapping[str, str]) -> str:
+def planning_text(text: str, inputs: Iterable[str]) -> str:
     """Return what a planner reads: the instruction and a mark such as `[image]` for each kind of input.
 
     Training, measuring and planning all go through here, so that a planner sees the same form everywhere.

@@ -12,7 +12,7 @@ def normalized(instruction: str) -> str:
     return " ".join(instruction.casefold().split())
 
 
-def split_by_hash(key: str) -> Split:
-    """Return the split of `key`: 60 % train, 20 % validation, 20 % test."""
+def split_by_hash(key: str, *, train: int = 60, validation: int = 20) -> Split:
+    """Return the split of `key`; the percentages that are left are test."""
     place = int(hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest(), 16) % 100
-    return "train" if place < 60 else "validation" if place < 80 else "test"
+    return "train" if place < train else "validation" if place < train + validation else "test"

@@ -65,7 +65,7 @@ class TypeEvidence(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.bias.weight)
         with torch.no_grad():
-            self.hints.weight.copy_(torch.tensor([[5.0, 1.0, 0.5], [2.0, 0.0, 0.0]]))
+            self.hints.weight.copy_(torch.tensor([[5.0, 1.0, 0.5, 2.0], [2.0, 0.0, 0.0, 0.0]]))
             self.hints.bias.copy_(torch.tensor([-2.5, -3.0]))
 
     def forward(self, encoded: EncodedInstructions, types: DescribedTypes, hints: Tensor) -> Evidence:

@@ -18,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from orchestai.contracts import TaskCatalog
+from orchestai.contracts import Modality, TaskCatalog
 
-FEATURES = 3
+FEATURES = 4
 _BUCKETS = 8192
 _FOLDS = 10
 _PENALTIES = (0.1, 0.3, 1.0, 3.0)
+_INPUT_OF = {Modality.VISION: "image", Modality.AUDIO: "audio"}
+_MARK = re.compile(r"(?<=\[)[a-z]+[_0-9]*(?=\](?:\s*\[|\s*$))")
+"""An attached input, as `planning_text` marks it at the end of the text."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 _STOP = frozenset(
     [
@@ -117,8 +120,12 @@ def ridge_scores(weights: HintWeights, texts: Sequence[str], embeddings: Array) 
     return np.asarray(words @ weights.words + embeddings @ weights.embedding + weights.mean, dtype=np.float32)
 
 
-class DescriptionOverlap:
-    """How much of a type's description and keywords an instruction repeats; needs no training.
+class CatalogHints:
+    """What a catalog alone says of an instruction; needs no training, so it serves new types as well.
+
+    Three features a type: how much of its description and keywords the text repeats, whether a keyword
+    occurs as it stands, and whether the input that its modality needs is attached (1), missing while
+    others are attached (-1), or neither (0).
 
     Args:
         catalog: The types to compare with.
@@ -136,10 +143,11 @@ class DescriptionOverlap:
             for stem in stems_:
                 self._owners.setdefault(stem, []).append(index)
         self._keywords = [tuple(word.casefold() for word in kind.keywords) for kind in catalog.types]
+        self._inputs = [_INPUT_OF.get(kind.modality) for kind in catalog.types]
 
     def __call__(self, texts: Sequence[str]) -> Array:
-        """Return [N, K, 2]: saturated weighted overlap, and whether a keyword occurs as it stands."""
-        out = np.zeros((len(texts), len(self._keywords), 2), dtype=np.float32)
+        """Return [N, K, 3]."""
+        out = np.zeros((len(texts), len(self._keywords), FEATURES - 1), dtype=np.float32)
         for row, text in enumerate(texts):
             for stem in set(stems(text)):
                 for owner in self._owners.get(stem, ()):
@@ -147,6 +155,12 @@ class DescriptionOverlap:
             folded = text.casefold()
             for column, keywords in enumerate(self._keywords):
                 out[row, column, 1] = float(any(keyword in folded for keyword in keywords))
+            marks = _MARK.findall(text)
+            if marks:
+                out[row, :, 2] = [
+                    0.0 if needed is None else 1.0 if any(m.startswith(needed) for m in marks) else -1.0
+                    for needed in self._inputs
+                ]
         out[..., 0] /= 3.0 + out[..., 0]
         return out
 
@@ -160,7 +174,7 @@ def _tokens(text: str) -> list[str]:
     words = _WORD.findall(text.casefold())
     pairs = [f"{a} {b}" for a, b in pairwise(words)]
     pieces = [f"#{padded[i : i + 4]}" for word in words for padded in [f"<{word}>"] for i in range(len(padded) - 3)]
-    return words + pairs + pieces
+    return words + pairs + pieces + [f"[{mark}]" for mark in _MARK.findall(text)]
 
 
 def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
@@ -174,9 +188,9 @@ def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
 
 
 def _weigh(counts: sparse.csr_matrix, idf: Array) -> sparse.csr_matrix:
-    weighted = counts.multiply(idf[None, :]).tocsr()
-    norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return sparse.diags(1.0 / np.maximum(norms, 1e-9)).astype(np.float32) @ weighted
+    weighted = counts @ sparse.diags(idf)
+    norms = np.sqrt(np.asarray(weighted.power(2).sum(axis=1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1.0 / np.maximum(norms, 1e-9)) @ weighted, dtype=np.float32)
 
 
 def _cross_fit(kernel: Array, centred: Array, folds: npt.NDArray[np.int64], penalty: float) -> Array:

@@ -28,7 +28,7 @@ from orchestai.errors import CheckpointError
 from orchestai.planner.calibration import Calibration
 from orchestai.planner.decoding import Candidate, DecodedPlan, DecodingConfig, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
-from orchestai.planner.hints import DescriptionOverlap, HintWeights, ridge_scores
+from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import (
     NetworkConfig,
     PlannerNetwork,
@@ -113,7 +113,7 @@ class LearnedPlanner:
         self._version = model_version
         self._encoder = InstructionEncoder(encoder)
         self._hints = hints
-        self._overlap = DescriptionOverlap(self.tasks)
+        self._described = CatalogHints(self.tasks)
         self._types = describe_types(self.tasks, encoder, setup.tasks)
         self._workers = describe_workers(self.workers, self.tasks, encoder)
         self._transitions = map_transitions(transitions, self._types.rows)
@@ -221,7 +221,7 @@ class LearnedPlanner:
         known = np.append(np.arange(scores.shape[1]), -1)
         padded = np.concatenate([scores, np.zeros((len(texts), 1), dtype=np.float32)], axis=1)
         ridge = padded[:, known[self._types.rows.numpy()]]  # (B, K)
-        hints = np.concatenate([ridge[..., None], self._overlap(texts)], axis=-1)
+        hints = np.concatenate([ridge[..., None], self._described(texts)], axis=-1)
         return encoded, torch.from_numpy(hints)
 
     def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Candidate]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestai.contracts import Split, Subtask, TaskCatalog, WorkerCatalog, WorkflowGraph
+from orchestai.contracts import Split, Subtask, TaskCatalog, WorkerCatalog, WorkflowGraph, planning_text
 from orchestai.errors import OrchestAIError
 
 MOST_TOKENS = 1024
@@ -109,7 +109,7 @@ def read_outcome(row: Mapping[str, Any], tasks: TaskCatalog, workers: WorkerCata
         attempt=row["attempt"],
         sequence=row["sequence"],
         timestamp=row["timestamp"],
-        instruction=row["instruction"].strip(),
+        instruction=planning_text(row["instruction"].strip(), row.get("inputs") or ()),
         task_types=names,
         dependencies=dependencies,
         workers=done,

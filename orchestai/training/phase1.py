@@ -7,7 +7,8 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,16 @@ class TrainResult(NamedTuple):
     metrics: Metrics
 
 
+class _Lesson(NamedTuple):
+    """What every epoch reads and none changes."""
+
+    data: PlannerData
+    types: DescribedTypes
+    workers: DescribedWorkers
+    config: Phase1Config
+    device: torch.device
+
+
 def train(
     config: Phase1Config,
     examples: Sequence[PlanExample],
@@ -88,12 +99,33 @@ def train(
         DataError: There is no training example, an example does not fit, or the loss is not finite.
         StorageError: The checkpoint or the state cannot be written.
     """
-    started = time.monotonic()
     check_catalog(tasks)
     device = _device(config)
+    with _one_thread():
+        return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device)
+
+
+def _train(
+    config: Phase1Config,
+    examples: Sequence[PlanExample],
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    encoder: TextEncoder,
+    out: Path,
+    planner: PlannerConfig,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    resume: bool,
+    device: torch.device,
+) -> TrainResult:
+    started = time.monotonic()
     data = prepare_rows(examples, tasks=tasks, workers=workers, encoder=encoder, max_subtasks=planner.max_subtasks)
-    types = DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder)))
-    known = DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder)))
+    lesson = _Lesson(
+        data=data,
+        types=DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder))),
+        workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
+        config=config,
+        device=device,
+    )
     sizes = NetworkConfig(
         hidden_size=encoder.hidden_size,
         trained_types=len(tasks),
@@ -112,6 +144,7 @@ def train(
     folder = out.with_name(f"{out.name}.training")
     state = load_state(folder, fingerprint, network, optimizer, averages) if resume else None
     state = state or TrainingState()
+    seconds_before = state.seconds
 
     for epoch in range(state.epoch + 1, config.epochs + 1):
         if state.stale >= config.patience:
@@ -121,12 +154,18 @@ def train(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 100_003 + epoch)
             rng = random.Random(config.seed * 100_003 + epoch)
-            train_parts = _run_epoch(network, optimizer, averages, data, types, known, config, rng, epoch, device)
+            trained = _run_epoch(network, optimizer, averages, lesson, rng, epoch)
         with averages.swapped_in(network):
-            row = _validate(network, data, types, known, config, device)
-            row = {"epoch": epoch, "train": train_parts, **row, "seconds": time.monotonic() - begun}
-            row["train_loss"] = train_parts["documented"]
-            row["validation_loss"] = row["validation"].get("documented", train_parts["documented"])
+            validated, metrics = _validate(network, lesson)
+            row: dict[str, Any] = {
+                "epoch": epoch,
+                "train_loss": trained["documented"],
+                "validation_loss": validated.get("documented", trained["documented"]),
+                "train": trained,
+                "validation": validated,
+                "metrics": metrics,
+                "seconds": time.monotonic() - begun,
+            }
             state.see(row, network)
         save_state(folder, fingerprint, state, network, optimizer, averages)
         if on_epoch:
@@ -134,8 +173,8 @@ def train(
 
     network.load_state_dict(state.best)
     network.eval()
-    decoding, calibration, metrics = tune(network, data.validation, types, data.transitions.to(device), device)
-    seconds = state.seconds + time.monotonic() - started
+    decoding, calibration, metrics = tune(network, data.validation, lesson.types, data.transitions.to(device), device)
+    seconds = seconds_before + time.monotonic() - started
     metrics |= {
         "train_loss": state.history[-1]["train_loss"],
         "first_train_loss": state.history[0]["train_loss"],
@@ -158,14 +197,11 @@ def _run_epoch(
     network: PlannerNetwork,
     optimizer: torch.optim.Optimizer,
     averages: Averages,
-    data: PlannerData,
-    types: DescribedTypes,
-    workers: DescribedWorkers,
-    config: Phase1Config,
+    lesson: _Lesson,
     rng: random.Random,
     epoch: int,
-    device: torch.device,
 ) -> Metrics:
+    data, config = lesson.data, lesson.config
     network.train()
     order = list(range(len(data.train)))
     rng.shuffle(order)
@@ -177,7 +213,7 @@ def _run_epoch(
         rate = _rate((epoch - 1) * steps + step, steps * config.epochs)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * group["scale"] * rate
-        parts = _losses(network, rows, types, workers, device)
+        parts = _losses(network, rows, lesson)
         total = parts.total(config.lambda_dag)
         if not torch.isfinite(total):
             raise DataError(
@@ -195,6 +231,20 @@ def _run_epoch(
     return {name: value / len(order) for name, value in sums.items()}
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: batches this small gain nothing from more, and a second one starves on a busy machine.
+
+    It also fixes the order of every sum, so that equal seeds give equal weights whatever the core count.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtasks: int) -> Row:
     row = data.train[index]
     if rng.random() >= COMPOSE_SHARE:
@@ -205,37 +255,31 @@ def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtas
     return compose(row, other, linked=data.linked, mean=data.hints.mean)
 
 
-def _validate(
-    network: PlannerNetwork,
-    data: PlannerData,
-    types: DescribedTypes,
-    workers: DescribedWorkers,
-    config: Phase1Config,
-    device: torch.device,
-) -> dict[str, Metrics]:
+def _validate(network: PlannerNetwork, lesson: _Lesson) -> tuple[Metrics, Metrics]:
     """Losses and greedy metrics on the validation rows; empty where there are none."""
     network.eval()
+    rows, device = lesson.data.validation, lesson.device
     sums: Metrics = {}
     with torch.inference_mode():
-        for start in range(0, len(data.validation), 64):
-            rows = data.validation[start : start + 64]
-            parts = _losses(network, rows, types, workers, device)
-            for name, value in _numbers(parts, config).items():
-                sums[name] = sums.get(name, 0.0) + value * len(rows) / len(data.validation)
-    metrics = measure_greedy(network, data.validation, types, data.transitions.to(device), device)
-    return {"validation": sums, "metrics": metrics}
+        for start in range(0, len(rows), 64):
+            part = rows[start : start + 64]
+            for name, value in _numbers(_losses(network, part, lesson), lesson.config).items():
+                sums[name] = sums.get(name, 0.0) + value * len(part) / len(rows)
+    transitions = lesson.data.transitions.to(device)
+    return sums, measure_greedy(network, rows, lesson.types, transitions, device)
 
 
-def _losses(
-    network: PlannerNetwork,
-    rows: Sequence[Row],
-    types: DescribedTypes,
-    workers: DescribedWorkers,
-    device: torch.device,
-) -> LossParts:
-    batch = make_batch(rows, device)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        outputs, stops = network(batch.encoded, types, workers, batch.hints, batch.targets.types, batch.targets.mask)
+def _losses(network: PlannerNetwork, rows: Sequence[Row], lesson: _Lesson) -> LossParts:
+    batch = make_batch(rows, lesson.device)
+    with torch.autocast(lesson.device.type, dtype=torch.bfloat16, enabled=lesson.device.type == "cuda"):
+        outputs, stops = network(
+            batch.encoded,
+            lesson.types,
+            lesson.workers,
+            batch.hints,
+            batch.targets.types,
+            batch.targets.mask,
+        )
     return supervised_losses(outputs, stops, batch.targets)
 
 

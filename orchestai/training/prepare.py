@@ -18,6 +18,7 @@ from orchestai.config import SplitConfig
 from orchestai.contracts import PlanExample, Split, TaskCatalog, WorkerCatalog
 from orchestai.contracts.base import Record
 from orchestai.errors import DataError
+from orchestai.importers.splits import split_by_hash
 from orchestai.logs.columns import execution_schema
 from orchestai.logs.files import replacing, write_file
 from orchestai.training.outcomes import Outcome, UnusableError, complexities, read_outcome
@@ -244,10 +245,7 @@ def read_training_data(directory: Path) -> TrainingData:
 
 def split_of(group: str, split: SplitConfig) -> Split:
     """Return the split of a group by the hash of its name: the same on every machine."""
-    place = int(hashlib.sha256(group.encode()).hexdigest(), 16) % 100
-    if place < split.train:
-        return "train"
-    return "validation" if place < split.train + split.validation else "test"
+    return split_by_hash(group, train=split.train, validation=split.validation)
 
 
 def _tables(tables: pa.Table | Path | Iterable[pa.Table | Path]) -> list[pa.Table]:

@@ -14,7 +14,7 @@ from orchestai.contracts import MAX_SUBTASKS, PlanExample, Split, TaskCatalog, W
 from orchestai.embeddings.protocol import TextEncoder, pool
 from orchestai.errors import DataError, InputError
 from orchestai.planner.agreement import PlanShape
-from orchestai.planner.hints import DescriptionOverlap, HintWeights, fit_hints, ridge_scores
+from orchestai.planner.hints import CatalogHints, HintWeights, fit_hints, ridge_scores
 from orchestai.planner.model import transition_prior
 from orchestai.training.batches import UNKNOWN, Row
 
@@ -64,9 +64,9 @@ def prepare_rows(
     held_texts = [example.instruction for example in validation]
     hints, scores = fit_hints(texts, pooled, presence, [example.group or example.id for example in train])
     held_scores = ridge_scores(hints, held_texts, held_pooled)
-    overlap = DescriptionOverlap(tasks)
-    features = np.concatenate([scores[..., None], overlap(texts)], axis=-1)
-    held_features = np.concatenate([held_scores[..., None], overlap(held_texts)], axis=-1)
+    described = CatalogHints(tasks)
+    features = np.concatenate([scores[..., None], described(texts)], axis=-1)
+    held_features = np.concatenate([held_scores[..., None], described(held_texts)], axis=-1)
     longer = [shape for shape in shapes if len(shape.types) > 1]
     return PlannerData(
         train=_rows(train, shapes, states, pooled, features, workers),

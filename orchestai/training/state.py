@@ -46,6 +46,7 @@ class TrainingState:
     def see(self, row: dict[str, Any], network: nn.Module) -> None:
         """Take in one epoch; keep the weights if it is the best so far."""
         self.epoch = row["epoch"]
+        self.seconds += row["seconds"]
         self.history.append(row)
         score = score_of(row)
         if score > self.best_score or not self.best:

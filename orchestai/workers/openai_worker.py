@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ CHARS_PER_TOKEN = 4
 TASK_TYPE_HEADER = "x-orchestai-task-type"
 SIMULATED_HEADER = "x-orchestai-simulated"
 SIMULATED_LATENCY_HEADER = "x-orchestai-simulated-latency-ms"
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class OpenAIWorker:
@@ -232,6 +234,7 @@ class OpenAIWorker:
     def _checked_content(self, content: object, finish_reason: str | None, request: WorkerRequest) -> str:
         if not isinstance(content, str):
             raise self._malformed("sent an answer without text.", "Check its `base_url` and `model`.")
+        content = _HALF_CHARACTER.sub("\ufffd", content)  # JSON escapes can smuggle them in; no UTF-8 holds them
         if not content.strip():
             raise self._malformed(
                 f"sent an empty answer (finish_reason {finish_reason!r}).",

@@ -1,5 +1,6 @@
 """Checks of a day of execution logs."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import dagster as dg
 from orchestai.config import Project
 from orchestai.logs import table_path
 from orchestai_assets import keys
-from orchestai_assets.checks.gates import gates_result
+from orchestai_assets.checks.gates import gate_results, gate_specs
 from orchestai_assets.io import execution_tables, executions_folder, read_table
 from resources.orchestai_resource import OrchestAIResource
 
@@ -41,21 +42,23 @@ def execution_logs_schema(context: dg.AssetCheckExecutionContext, orchestai: Orc
     )
 
 
-@dg.asset_check(
-    asset=keys.EXECUTION_LOGS,
-    name="expectations",
-    blocking=True,
-    description="The rules of dbt_like_configs/expectations/execution_logs.yml, applied by Great Expectations.",
+@dg.multi_asset_check(
+    name="execution_logs_expectations",
+    specs=gate_specs(
+        keys.EXECUTION_LOGS,
+        "expectations",
+        "The rules of dbt_like_configs/expectations/execution_logs.yml, applied by Great Expectations.",
+    ),
 )
 def execution_logs_expectations(
     context: dg.AssetCheckExecutionContext, orchestai: OrchestAIResource
-) -> dg.AssetCheckResult:
+) -> Iterator[dg.AssetCheckResult]:
     """Apply the declared suite to the day's table."""
     from orchestai.validation.suite import run_suite
 
     table = read_table(_tables(context, orchestai.project))
     gates, _ = run_suite(table, orchestai.project.expectations["execution_logs"])
-    return gates_result(gates)
+    yield from gate_results(keys.EXECUTION_LOGS, "expectations", gates)
 
 
 def _tables(context: dg.AssetCheckExecutionContext, project: Project) -> list[Path]:

@@ -1,27 +1,29 @@
 """Checks of the training data."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from orchestai.contracts import PlanExample, Subtask, WorkflowGraph
 from orchestai.errors import PlanError
 from orchestai_assets import keys
-from orchestai_assets.checks.gates import gates_result
+from orchestai_assets.checks.gates import gate_results, gate_specs
 from orchestai_assets.io import training_folder
 from resources.orchestai_resource import OrchestAIResource
 
 _SHOWN = 5
 
 
-@dg.asset_check(
-    asset=keys.TRAINING_DATA,
-    name="expectations",
-    blocking=True,
-    description="The rules of dbt_like_configs/expectations/training_data.yml, applied by Great Expectations.",
+@dg.multi_asset_check(
+    name="training_data_expectations",
+    specs=gate_specs(
+        keys.TRAINING_DATA,
+        "expectations",
+        "The rules of dbt_like_configs/expectations/training_data.yml, applied by Great Expectations.",
+    ),
 )
-def training_data_expectations(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+def training_data_expectations(orchestai: OrchestAIResource) -> Iterator[dg.AssetCheckResult]:
     """Apply the declared suite."""
     from orchestai.training.prepare import read_training_data
     from orchestai.validation.suite import run_suite
@@ -29,7 +31,7 @@ def training_data_expectations(orchestai: OrchestAIResource) -> dg.AssetCheckRes
     project = orchestai.project
     table = read_training_data(training_folder(project)).table
     gates, _ = run_suite(table, project.expectations["training_data"])
-    return gates_result(gates)
+    yield from gate_results(keys.TRAINING_DATA, "expectations", gates)
 
 
 @dg.asset_check(

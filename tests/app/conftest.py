@@ -16,6 +16,13 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_project(tmp_path_factory.mktemp("app") / "project")
 
 
+@pytest.fixture(scope="session")
+def make_httpserver() -> Iterator[HTTPServer]:
+    """Serve each call in a thread of its own, so that a slow answer holds up no other."""
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+        yield server
+
+
 @pytest.fixture
 def endpoint(httpserver: HTTPServer) -> Endpoint:
     return Endpoint(httpserver)

@@ -1,4 +1,4 @@
-"""A loopback endpoint in the OpenAI format for synchronous tests, and a project that uses it at test speed."""
+"""A loopback endpoint in the OpenAI format for synchronous tests, and a project at test speed."""
 
 from __future__ import annotations
 

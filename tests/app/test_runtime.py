@@ -132,7 +132,7 @@ def test_mock_mode_plays_endpoints_of_the_user_as_well(online: Project, endpoint
 
 
 def test_sync_async_and_two_loops_may_be_mixed(online: Project) -> None:
-    """First loop A, then sync, then loop B after A is gone, then a loop in another thread, then sync again."""
+    """Loop A, then sync, then loop B after A is gone, then a loop in another thread, then sync again."""
     runtime = build_runtime(online)
 
     async def ask(name: str) -> Execution:

@@ -54,7 +54,7 @@ def test_logs_become_a_trained_and_measured_planner(
     assert report["planners"]["learned"]["dag_validity"] == 100
     assert report["rows"] == 45
     blocking = [check for check in trained.get_asset_check_evaluations() if check.blocking]
-    assert len(blocking) == 7
+    assert len(blocking) == 7, [check.check_name for check in blocking]
     assert all(check.passed for check in blocking)
     for key in (keys.DATASET_VALIDATION, keys.TRAINING_DATA, keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT):
         event = instance.get_latest_materialization_event(key)

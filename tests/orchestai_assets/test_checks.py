@@ -8,11 +8,12 @@ import pytest
 
 from orchestai.contracts import PlanExample
 from orchestai.validation.report import Gate
-from orchestai_assets.checks.gates import gates_result
+from orchestai_assets.checks.gates import gate_results, gate_specs
 from orchestai_assets.checks.phase1_checkpoint import loss_result
 from orchestai_assets.checks.phase1_report import comparison_result, validity_result
 from orchestai_assets.checks.training_data import dags_result, leakage_result
 
+KEY = dg.AssetKey("table")
 KNOWN = frozenset({"summarization", "translation"})
 
 
@@ -37,28 +38,41 @@ def gate(name: str, *, passed: bool, severity: Any = "error") -> Gate:
     return Gate(name=name, observed=f"observed of {name}", allowed="allowed", passed=passed, severity=severity)
 
 
-def test_gates_that_hold_pass() -> None:
-    result = gates_result([gate("rows", passed=True)])
+def test_gates_that_hold_pass_both_checks() -> None:
+    refusals, warnings = gate_results(KEY, "verdict", [gate("rows", passed=True)])
 
-    assert result.passed
+    assert refusals.passed
+    assert warnings.passed
 
 
-def test_a_gate_that_refuses_is_an_error_and_comes_first() -> None:
-    result = gates_result(
-        [gate("balance", passed=False, severity="warn"), gate("rows", passed=False), gate("schema", passed=True)]
+def test_a_gate_that_refuses_fails_the_blocking_check_alone() -> None:
+    refusals, warnings = gate_results(
+        KEY, "verdict", [gate("schema", passed=True), gate("rows", passed=False), gate("cost", passed=False)]
     )
 
-    assert not result.passed
-    assert result.severity is dg.AssetCheckSeverity.ERROR
-    assert observed(result) == "observed of rows"
+    assert refusals.check_name == "verdict"
+    assert not refusals.passed
+    assert refusals.severity is dg.AssetCheckSeverity.ERROR
+    assert observed(refusals) == "observed of rows"
+    assert warnings.passed
 
 
-def test_a_gate_that_warns_does_not_block() -> None:
-    result = gates_result([gate("balance", passed=False, severity="warn"), gate("rows", passed=True)])
+def test_a_gate_that_warns_leaves_the_blocking_check_alone() -> None:
+    refusals, warnings = gate_results(
+        KEY, "verdict", [gate("balance", passed=False, severity="warn"), gate("rows", passed=True)]
+    )
 
-    assert not result.passed
-    assert result.severity is dg.AssetCheckSeverity.WARN
-    assert observed(result) == "observed of balance"
+    assert refusals.passed
+    assert not warnings.passed
+    assert warnings.severity is dg.AssetCheckSeverity.WARN
+    assert observed(warnings) == "observed of balance"
+
+
+def test_only_the_check_of_the_refusing_gates_blocks() -> None:
+    assert [(spec.name, spec.blocking) for spec in gate_specs(KEY, "verdict", "")] == [
+        ("verdict", True),
+        ("warnings", False),
+    ]
 
 
 def test_valid_plans_pass() -> None:
