@@ -182,7 +182,7 @@ def log_execution(execution: Json, orchestai: OrchestAIResource) -> Json:
 def report(context: dg.OpExecutionContext, execution: Json) -> None:
     """Fail the run if a sub-task failed; by now the execution is logged."""
     result = ExecutionResult.model_validate(execution["result"])
-    metadata = {
+    metadata: dict[str, Any] = {
         "execution_id": result.execution_id,
         "answer": dg.MetadataValue.md(result.answer),
         "success": result.success,

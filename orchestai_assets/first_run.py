@@ -34,7 +34,7 @@ from orchestai.training.collect import CollectionItem
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "examples" / "starter" / "instructions.jsonl"
-LIVE_EXECUTIONS = 28
+LIVE_EXECUTIONS = 24
 SIMULATED_ROUNDS = 2
 
 console = Console()
@@ -177,9 +177,10 @@ class FirstRun:
         return True
 
     def _unseen(self, records: list[StarterRecord]) -> StarterRecord:
-        """Return a test instruction of two or three sub-tasks that needs chat calls only."""
+        """Return the shortest English test instruction of two or three sub-tasks that needs chat calls only."""
         tasks = self._project.tasks
-        for record in sorted(records, key=lambda record: (record.language != "en", record.id)):
+        size = {record.id: len(record.instruction) + sum(map(len, record.inputs.values())) for record in records}
+        for record in sorted(records, key=lambda record: (record.language != "en", size[record.id])):
             types = [tasks[node.task_type] for node in record.graph.nodes]
             chat = all(kind.modality is Modality.CHAT for kind in types)
             if record.split == "test" and chat and 2 <= len(types) <= 3:

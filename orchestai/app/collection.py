@@ -20,7 +20,7 @@ from orchestai.training.collect import CollectionItem, CollectionReport, OnDone,
 LIVE = "corpus-live"
 SIMULATED = "corpus-simulated"
 
-_LIVE_MAX_SUBTASKS = 4
+_LIVE_MAX_SUBTASKS = 2
 
 
 def starter_items(
@@ -28,7 +28,7 @@ def starter_items(
 ) -> tuple[list[CollectionItem], list[CollectionItem]]:
     """Return the executions of a collection: those on real workers, and those on simulated ones.
 
-    The live ones are training instructions that need chat calls only, at most 4 sub-tasks, in an order fixed
+    The live ones are training instructions that need chat calls only, at most 2 sub-tasks, in an order fixed
     by hash. Every instruction of the corpus runs `rounds` times on simulated workers drawn at random, so that
     the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
 

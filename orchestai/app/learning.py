@@ -83,7 +83,7 @@ def predictors(
     tasks: TaskCatalog,
     checkpoint: Path | None,
 ) -> dict[str, PlanPredictor]:
-    """Return the learned planner and its baselines, fitted on the training split alone.
+    """Return the learned planner and its baselines; of the test split they see nothing.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -97,7 +97,7 @@ def predictors(
     validation = [example for example in examples if example.split == "validation"]
     learned, name = load_predictor(project, tasks, checkpoint)
     found: dict[str, PlanPredictor] = {name: learned, "rules": RulesPlanner(tasks)}
-    if train:
+    if train and validation:
         found["nn_copy"] = NearestPlan(train, validation, encoder)
         found["kernel_ridge"] = KernelRidgePlanner(train, validation, encoder)
     return found
@@ -121,5 +121,5 @@ def evaluate_checkpoint(project: Project, folder: Path, checkpoint: Path | None,
         "data": str(folder),
         "split": split,
         "examples": len(chosen),
-        "planners": {name: evaluate_predictor(predictor, chosen) for name, predictor in found.items()},
+        "planners": {name: evaluate_predictor(predictor, chosen, tasks=tasks) for name, predictor in found.items()},
     }

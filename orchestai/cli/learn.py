@@ -85,9 +85,9 @@ def evaluate(
     if as_json:
         print_json(results)
         return
-    columns = ("node_f1", "link_f1", "edge_f1_non_chain", "exact", "dag_validity", "ms_per_plan_p50")
+    columns = ("node_f1", "link_f1", "edge_f1", "exact", "dag_validity", "ms_per_plan_p50")
     table = Table("planner", *columns, box=None)
     for name, row in results["planners"].items():
-        table.add_row(name, *(f"{row[column]:.1f}" if row.get(column) is not None else "" for column in columns))
+        table.add_row(name, *(f"{row[column]:.3f}" if row.get(column) is not None else "" for column in columns))
     out.print(table)
     out.print(f"{results['examples']} examples of the {split} split of {safe(source)}", soft_wrap=True)

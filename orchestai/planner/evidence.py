@@ -92,5 +92,6 @@ class TypeEvidence(nn.Module):
             + self.bias(types.rows)
             + self.hints(hints)
         )  # (B, K, 2)
-        steps = torch.arange(length, device=weights.device) / length
-        return Evidence(presence=presence, contexts=contexts, positions=weights.mean(dim=2) @ steps)
+        steps = torch.arange(length, device=weights.device, dtype=weights.dtype)
+        positions = weights.mean(dim=2) @ steps / encoded.mask.sum(dim=1, keepdim=True)  # (B, K)
+        return Evidence(presence=presence, contexts=contexts, positions=positions)

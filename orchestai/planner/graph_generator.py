@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -140,7 +141,10 @@ def _messages(parents: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _layer(kind: GnnKind, size: int) -> nn.Module:
-    from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+    with warnings.catch_warnings():
+        # torch_geometric scripts functions at import, which torch now calls deprecated.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
     if kind == "gcn":
         return GCNConv(size, size)

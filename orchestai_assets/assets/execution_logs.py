@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -36,7 +37,7 @@ def execution_logs_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         )
         table = read_table([report.path])
         successes = sum(table["success"].to_pylist())
-        metadata: dict[str, dg.MetadataValue | object] = {
+        metadata: dict[str, Any] = {
             **_counts(report),
             "successes": successes,
             "path": dg.MetadataValue.path(report.path),
@@ -51,7 +52,7 @@ def execution_logs_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
     return execution_logs
 
 
-def _counts(report: IngestReport) -> dict[str, object]:
+def _counts(report: IngestReport) -> dict[str, Any]:
     reasons: Sequence[dict[str, object]] = [
         {"reason": reason, "lines": lines} for reason, lines in report.quarantined.items()
     ]

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,22 @@ def test_the_log_is_written_before_the_answer_is_given(project: Project, monkeyp
             runtime.execute(INSTRUCTION)
     finally:
         runtime.close()
+
+
+def test_an_execution_whose_subtasks_ran_elsewhere_can_be_logged(project: Project) -> None:
+    """As Dagster does: each sub-task in a step, the log in the last one."""
+    with open_runtime(project, mock=True, log=False) as runtime:
+        plan = runtime.plan(INSTRUCTION)
+        record, output = runtime.call(runtime.engine.run_subtask(INSTRUCTION, plan, 0, {}))
+        result = runtime.engine.assemble(
+            INSTRUCTION, plan, {0: record}, {0: output}, execution_id="stepwise", total_latency_ms=5.0
+        )
+        runtime.log(INSTRUCTION, plan, result, ExecutionSource())
+    assert not project.paths.execution_logs.exists(), "this runtime has no log"
+    with open_runtime(project, learned=False) as runtime:
+        runtime.log(INSTRUCTION, plan, result, ExecutionSource(kind="live"))
+    (found,) = read_executions(project.paths.execution_logs)
+    assert (found.execution_id, found.simulated, found.completed) == ("stepwise", True, True)
 
 
 def test_without_log_nothing_is_written(project: Project) -> None:
@@ -240,6 +257,7 @@ def test_closing_from_another_thread_ends_what_runs(online: Project, endpoint: E
     runtime.close()
     thread.join(5)
     assert len(outcome) == 1, "the caller must not wait for ever"
+    assert isinstance(outcome[0], CancelledError)
 
 
 @pytest.mark.parametrize("below", [False, True])

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from werkzeug import Response
 
+from orchestai.cli import console
 from tests.app.endpoint import Answer, Endpoint, refuses, says, write_project
 from tests.cli.conftest import Cli
 
@@ -177,6 +178,16 @@ def test_terminal_escapes_in_an_error_are_taken_out(cli: Cli, endpoint: Endpoint
     assert outcome.code == 1
     assert "bad [31m[red]thing[/] [/]" in outcome.err
     assert "\x1b" not in outcome.err + outcome.out
+
+
+def test_the_live_tree_of_a_terminal_is_as_safe(cli: Cli, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.err, "_force_terminal", True)
+    endpoint.answer = refuses(400, "bad \x1b]0;title\x07 [red]thing[/] [/]")
+    outcome = cli("run", "Name a [red]river[/] [/].")
+    assert outcome.code == 1
+    assert "\x1b[?25l" in outcome.err, "this is the live display, which hides the cursor"
+    assert "Name a [red]river[/] [/]" in outcome.err
+    assert "\x1b]0;" not in outcome.err
 
 
 def test_half_characters_in_an_answer_do_no_harm(cli: Cli, endpoint: Endpoint) -> None:

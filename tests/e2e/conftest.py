@@ -14,7 +14,7 @@ from orchestai.contracts import Assignment, Instruction, Plan, Subtask, Workflow
 from orchestai.logs import ExecutionSource
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Return a project whose training is small enough for a test."""
     configs = tmp_path / "configs"

@@ -121,7 +121,7 @@ def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path) -> Non
 
 
 def test_an_unknown_encoder_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot be loaded.*minilm"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded.*minilm"):
         load_encoder(str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from resources.orchestai_resource import OrchestAIResource
 from resources.step_files import JsonFiles
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("ORCHESTAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ORCHESTAI_TARGET", "ci")

@@ -13,7 +13,7 @@ from orchestai.contracts import Assignment, Instruction, Plan, Subtask, Workflow
 from orchestai.logs import ExecutionSource
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("ORCHESTAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ORCHESTAI_TARGET", "ci")

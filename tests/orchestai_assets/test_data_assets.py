@@ -51,7 +51,7 @@ def test_a_day_is_ingested_validated_and_described(
     assert found["path"] == str(execution_tables(project)[0])
     assert "base64" in found["executions"]
     assert [column.name for column in found["dagster/column_schema"].columns][:2] == ["execution_id", "attempt"]
-    assert len(found["sample"].records if hasattr(found["sample"], "records") else found["sample"]) == 5
+    assert len(found["sample"].records) == 5
     verdict = materialized(result)["dataset_validation"]
     assert verdict["verdict"] == "approved"
     assert verdict["rows"] == 9
@@ -95,11 +95,13 @@ def test_bad_lines_are_counted_by_reason(
 
     assert found["rows"] == 3
     assert found["quarantined"] == 1
-    rows = found["quarantined_by_reason"]
-    assert [row.data for row in rows.records] if hasattr(rows, "records") else rows
+    rows = [record.data for record in found["quarantined_by_reason"].records]
+    assert rows == [{"reason": "crc", "lines": 1}]
 
 
-def test_an_empty_day_is_refused_and_validation_does_not_run(instance: dg.DagsterInstance) -> None:
+def test_an_empty_day_is_refused_and_validation_does_not_run(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
     result = run("ingest_and_validate", instance, "2026-01-05")
 
     assert not result.success

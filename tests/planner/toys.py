@@ -46,9 +46,7 @@ class WordEncoder:
     def _words(self, text: str) -> npt.NDArray[np.float16]:
         words = text.casefold().replace(":", " ").split() or [""]
         seeds = [int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) for word in words]
-        return np.stack([np.random.default_rng(s).normal(size=self.hidden_size) for s in seeds]).astype(
-            np.float16
-        )
+        return np.stack([np.random.default_rng(s).normal(size=self.hidden_size) for s in seeds]).astype(np.float16)
 
 
 def toy_examples() -> list[PlanExample]:
@@ -67,9 +65,7 @@ def toy_examples() -> list[PlanExample]:
     return examples
 
 
-def _example(
-    text: str, types: tuple[str, ...], dependencies: tuple[tuple[int, ...], ...], split: str
-) -> PlanExample:
+def _example(text: str, types: tuple[str, ...], dependencies: tuple[tuple[int, ...], ...], split: str) -> PlanExample:
     chosen = {"paint": "ann", "bake": "bob", "look": "eye"}
     return PlanExample(
         id=text,

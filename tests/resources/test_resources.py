@@ -24,7 +24,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_the_resource_gives_the_project_of_the_environment_or_of_its_fields(project: Project) -> None:
-    assert OrchestAIResource().project == project
+    found = OrchestAIResource().project
+    assert (found.target, found.home) == ("ci", project.home)
     assert OrchestAIResource(target="dev").project.target == "dev"
     resource = OrchestAIResource()
     assert resource.project is resource.project, "the configuration is read once"
@@ -104,7 +105,7 @@ def test_the_configuration_names_the_executor(executor: Any, cuda: bool, name: s
 def test_steps_that_may_use_cuda_are_spawned(cuda: bool, method: str) -> None:
     executor = executor_for(DagsterConfig(executor="multiprocess"), cuda=cuda)
 
-    checked = executor.apply_config({"config": {}})
+    checked = executor.apply_config_mapping({"config": {}})
 
     assert checked.success
     assert list(checked.value["config"]["start_method"]) == [method]

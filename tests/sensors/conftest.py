@@ -11,7 +11,7 @@ from orchestai.config import Project, load_project
 from orchestai.logs import ExecutionLogRecord
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("ORCHESTAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ORCHESTAI_TARGET", "ci")
