@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from orchestai.config import load_project
 
@@ -19,6 +19,8 @@ class JsonFiles(dg.ConfigurableIOManager):
     directory: str | None = Field(
         default=None, description="Where to write; null: the folder `steps` under the project's `paths.state`."
     )
+
+    _root: Path | None = PrivateAttr(default=None)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write one output."""
@@ -37,5 +39,9 @@ class JsonFiles(dg.ConfigurableIOManager):
     def _path(self, context: dg.OutputContext) -> Path:
         # A step's name may hold brackets, and a run that is launched again starts a folder of its own.
         parts = [part.replace("[", "-").replace("]", "") for part in context.get_identifier()]
-        root = Path(self.directory) if self.directory else load_project().paths.state / "steps"
-        return root.joinpath(*parts).with_suffix(".json")
+        return self._folder().joinpath(*parts).with_suffix(".json")
+
+    def _folder(self) -> Path:
+        if self._root is None:
+            self._root = Path(self.directory) if self.directory else load_project().paths.state / "steps"
+        return self._root

@@ -99,3 +99,10 @@ class DagsterConfig(Record):
     gpu_workers: tuple[str, ...] = ()
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: {"cpu": 4, "gpu": 1})
     steps: dict[StepKind, StepConfig] = Field(default_factory=_default_steps)
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        missing = [kind for kind in ("cpu", "gpu") if kind not in self.steps]
+        if missing:
+            raise ValueError(f"`steps` must say what a {missing[0]} step may use. Add `{missing[0]}: {{pool: ...}}`.")
+        return self

@@ -91,7 +91,8 @@ def dag_loss(edge_probs: Tensor, adjacency: Tensor, mask: Tensor) -> Tensor:
     """Acyclicity of the raw edge probabilities + binary cross-entropy to the gold edges."""
     pairs = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     probs = edge_probs.float().clamp(_EPS, 1 - _EPS)
-    entropy = functional.binary_cross_entropy(probs, adjacency, reduction="none")
+    # Written out: torch's own refuses NaN with an assertion, where the trainer has a better message.
+    entropy = -(adjacency * probs.log() + (1 - adjacency) * (1 - probs).log())
     return _mean(entropy, pairs) + acyclicity(edge_probs.float()).mean()
 
 

@@ -216,9 +216,9 @@ def _run_epoch(
         parts = _losses(network, rows, lesson)
         total = parts.total(config.lambda_dag)
         if not torch.isfinite(total):
+            numbers = ", ".join(f"{name} {value:.3g}" for name, value in _numbers(parts, config).items())
             raise DataError(
-                f"The loss is {float(total)} in epoch {epoch}, step {step + 1}: "
-                f"{', '.join(f'{name} {float(part):.3g}' for name, part in parts._asdict().items())}.",
+                f"The loss is {float(total.detach())} in epoch {epoch}, step {step + 1}: {numbers}.",
                 remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
             )
         optimizer.zero_grad(set_to_none=True)

@@ -96,12 +96,10 @@ def test_bad_lines_are_counted_by_reason(
     assert found["rows"] == 3
     assert found["quarantined"] == 1
     rows = [record.data for record in found["quarantined_by_reason"].records]
-    assert rows == [{"reason": "crc", "lines": 1}]
+    assert rows == [{"reason": "json", "lines": 1}]
 
 
-def test_an_empty_day_is_refused_and_validation_does_not_run(
-    project: Project, instance: dg.DagsterInstance
-) -> None:
+def test_an_empty_day_is_refused_and_validation_does_not_run(project: Project, instance: dg.DagsterInstance) -> None:
     result = run("ingest_and_validate", instance, "2026-01-05")
 
     assert not result.success

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestai.config import Project
+from orchestai.config import Project, Settings, load_project
 from orchestai.errors import InputError
 from orchestai_assets.definitions import build_definitions
 
@@ -147,3 +147,10 @@ def test_an_unknown_gpu_worker_is_named(project: Project) -> None:
 
     with pytest.raises(InputError, match="Unknown worker 'nobody'"):
         build_definitions(project.model_copy(update={"dagster": dagster}))
+
+
+def test_on_kubernetes_each_step_gets_a_pod_of_its_own() -> None:
+    project = load_project(target="prod", settings=Settings.from_mapping({}))
+    job = build_definitions(project).resolve_job_def("live_instruction")
+
+    assert job.executor_def.name == "k8s"

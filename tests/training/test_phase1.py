@@ -49,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 
 def test_training_learns_the_toy_world_and_the_loss_falls(trained: TrainResult) -> None:
     first, last = trained.history[0], trained.history[-1]
-    assert first["train_loss"] > 1.5
+    assert first["train_loss"] > 2 * last["train_loss"]
     assert last["train_loss"] < 0.5
     assert last["train"]["selections"] < first["train"]["selections"] / 2
     assert last["train"]["complexity"] < first["train"]["complexity"]
@@ -324,7 +324,7 @@ def test_the_checkpoint_says_what_it_was_made_from(trained: TrainResult) -> None
     assert json.loads((trained.checkpoint / "metrics.json").read_text())["exact"] == trained.metrics["exact"]
 
 
-def test_imitated_selections_are_trained_with_less_weight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_imitated_selections_are_trained_with_less_weight() -> None:
     data = prepare_rows(
         [example.model_copy(update={"imitation": True}) for example in toy_examples()],
         tasks=TASKS,
