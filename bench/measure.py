@@ -10,7 +10,7 @@ from orchestai.contracts import PlanExample, PlanPrediction, PlanPredictor, Task
 from orchestai.embeddings.protocol import TextEncoder
 from orchestai.evaluation import metrics
 from orchestai.evaluation.baselines import ChancePlanner, NearestPlan
-from orchestai.evaluation.evaluate import answers, measure, ms_per_plan, paired_bootstrap
+from orchestai.evaluation.evaluate import answers, is_chain, measure, ms_per_plan, paired_bootstrap
 from orchestai.evaluation.ridge import KernelRidgePlanner
 from orchestai.planner.rules import RulesPlanner
 
@@ -72,7 +72,7 @@ class Measured:
         test = self._parts.test
         groups = [example.group or example.id for example in test]
         return {
-            key: paired_bootstrap(score(test, self.predictions), score(test, other.predictions), groups)
+            key: paired_bootstrap(100 * score(test, self.predictions), 100 * score(test, other.predictions), groups)
             for key, score in _COMPARED.items()
         }
 
@@ -85,10 +85,9 @@ class Measured:
 
 def subsets(parts: Parts) -> dict[str, list[int]]:
     """Name the parts of the test that are worth a look of their own."""
-    chain = [e.dependencies == tuple((i - 1,) if i else () for i in range(len(e.task_types))) for e in parts.test]
     return {
         "unseen_combinations": unseen(parts.train, parts.test),
-        "not_chains": [i for i, is_chain in enumerate(chain) if not is_chain],
+        "not_chains": [i for i, example in enumerate(parts.test) if not is_chain(example)],
     }
 
 

@@ -6,7 +6,6 @@ UI shows what happened. A stage whose result is there already is not repeated.
 """
 
 import argparse
-import json
 import os
 import shutil
 import socket
@@ -23,7 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestai.app.collection import LIVE, collect_starter, logged_executions, starter_items
+from orchestai.app.json_files import read_json, write_json
+from orchestai.app.places import report_folder
 from orchestai.app.planning import current_checkpoint
+from orchestai.app.report import REPORT_FILE
 from orchestai.app.runtime import build_runtime
 from orchestai.config import Project, Settings, load_project
 from orchestai.contracts import ExecutionResult, Modality
@@ -31,6 +33,7 @@ from orchestai.errors import DataError, EndpointError, InputError, OrchestAIErro
 from orchestai.importers.starter import StarterRecord, read_starter
 from orchestai.logs import list_days, read_executions
 from orchestai.training.collect import CollectionItem
+from resources.pools import apply_pool_limits
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "examples" / "starter" / "instructions.jsonl"
@@ -69,7 +72,7 @@ class FirstRun:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._file = project.home / "first_run.json"
-        self._state: dict[str, Any] = {"stage_seconds": {}, **_read_json(self._file)}
+        self._state: dict[str, Any] = read_json(self._file) if self._file.exists() else {"stage_seconds": {}}
 
     def run(self) -> dict[str, Any]:
         """Do what is not done yet and return the summary, which is also written to `summary.json`.
@@ -83,7 +86,7 @@ class FirstRun:
         self._stage("train", self._train)
         self._stage("answer", lambda: self._answer(records))
         summary = self._summarise()
-        _write_json(self._project.home / "summary.json", summary)
+        write_json(self._project.home / "summary.json", summary)
         return summary
 
     def _stage(self, name: str, work: Callable[[], bool]) -> None:
@@ -94,7 +97,7 @@ class FirstRun:
         seconds = time.monotonic() - started
         total = self._state["stage_seconds"]
         total[name] = round(total.get(name, 0.0) + seconds, 1)
-        _write_json(self._file, self._state)
+        write_json(self._file, self._state)
         console.print(f"[green]✓[/] {name} [dim]· {seconds:.0f} s[/]")
 
     def _collect(self, records: list[StarterRecord]) -> bool:
@@ -189,7 +192,7 @@ class FirstRun:
 
     def _summarise(self) -> dict[str, Any]:
         project = self._project
-        report = _read_json(project.paths.reports / "phase1" / "report.json")
+        report = read_json(report_folder(project) / REPORT_FILE)
         executions = list(read_executions(project.paths.execution_logs))
         seconds = self._state["stage_seconds"]
         return {
@@ -246,10 +249,15 @@ def prepare_dagster_home(project: Project) -> Path:
     Raises:
         StorageError: The folder cannot be written.
     """
+    import dagster as dg
+
     folder = project.home / "dagster"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "deploy" / "dev" / "dagster.yaml", folder / "dagster.yaml")
+        # The source `starter_corpus`, for the job `collect_executions` launched from the UI.
+        corpus = project.home / project.sources["starter_corpus"].path
+        shutil.copytree(CORPUS.parent, corpus.parent, dirs_exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"Cannot write {folder}: {error.strerror}.",
@@ -258,6 +266,8 @@ def prepare_dagster_home(project: Project) -> Path:
         ) from error
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["ORCHESTAI_HOME"] = str(project.home)
+    with dg.DagsterInstance.get() as instance:
+        apply_pool_limits(instance, project.dagster)
     return folder
 
 
@@ -325,26 +335,6 @@ def show_summary(project: Project, summary: dict[str, Any]) -> None:
         f"{summary['total_seconds']:.0f} s of work[/]",
         highlight=False,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}.", remedy="Delete it and run again.") from error
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror}.", path=str(path)) from error
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestai.config import Project
 from orchestai.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,36 +17,6 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 5
 _CELL_CHARS = 120
-
-
-def executions_folder(project: Project) -> Path:
-    """Return the folder of the tables of executions, one file a day."""
-    return project.paths.data / "execution_logs"
-
-
-def training_folder(project: Project) -> Path:
-    """Return the folder of the training data."""
-    return project.paths.data / "training_data"
-
-
-def validation_file(project: Project) -> Path:
-    """Return the file of the verdict on the executions."""
-    return project.paths.reports / "validation" / "report.json"
-
-
-def phase1_folder(project: Project) -> Path:
-    """Return the folder of the Phase 1 checkpoint, which plans are made with."""
-    return project.paths.checkpoints / "phase1"
-
-
-def report_folder(project: Project) -> Path:
-    """Return the folder of the report on Phase 1."""
-    return project.paths.reports / "phase1"
-
-
-def execution_tables(project: Project) -> list[Path]:
-    """Return the tables of all days present, the oldest first."""
-    return sorted(executions_folder(project).glob("????-??-??.parquet"))
 
 
 def read_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> "pa.Table":
@@ -116,26 +85,6 @@ def file_hash(*paths: Path) -> str:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DataError: It is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", remedy="Materialise the asset again.") from error
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

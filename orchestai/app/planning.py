@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestai.app.places import phase1_folder
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
 from orchestai.contracts import Modality, WorkerOutput, WorkerProfile, WorkerRequest
@@ -78,7 +79,7 @@ def _planning_worker(project: Project, workforce: Workforce) -> str | None:
 
 def current_checkpoint(project: Project) -> Path | None:
     """Return the checkpoint that plans are made with, if there is one."""
-    path = project.planner.checkpoint or project.paths.checkpoints / "phase1"
+    path = project.planner.checkpoint or phase1_folder(project)
     return path if (path / "manifest.json").exists() else None
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from orchestai.app.collection import collect_starter
+from orchestai.app.places import executions_folder
 from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
@@ -102,7 +103,7 @@ def validate(
         raise InputError(f"Unknown suite {suite!r}.", remedy=f"Known: {', '.join(project.expectations)}.")
     from orchestai.validation import read_table, validate_table
 
-    table = read_table(file if file is not None else project.paths.data / "execution_logs")
+    table = read_table(file if file is not None else executions_folder(project))
     with err.status("Validating"):
         report = validate_table(table, project.expectations[suite])
     if report_file is not None:

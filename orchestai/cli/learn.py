@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from orchestai.app.learning import evaluate_checkpoint, read_examples, train_phase1
+from orchestai.app.places import phase1_folder, training_folder
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
 
@@ -34,8 +35,8 @@ def phase1(
 ) -> None:
     """Phase 1: learn to plan from examples."""
     project = open_project(project_dir, target)
-    source = data or project.paths.data / "training_data"
-    out_dir = output or project.paths.checkpoints / "phase1"
+    source = data or training_folder(project)
+    out_dir = output or phase1_folder(project)
     updates: dict[str, Any] = {"epochs": epochs, "seed": seed}
     config = project.training.phase1.model_copy(
         update={name: value for name, value in updates.items() if value is not None}
@@ -80,14 +81,14 @@ def evaluate(
 ) -> None:
     """Compare the learned planner with rules, 1-NN plan copy and kernel ridge on one split."""
     project = open_project(project_dir, target)
-    source = data or project.paths.data / "training_data"
+    source = data or training_folder(project)
     results = evaluate_checkpoint(project, source, checkpoint, split)
     if as_json:
         print_json(results)
         return
-    columns = ("node_f1", "link_f1", "edge_f1", "exact", "dag_validity", "ms_per_plan_p50")
+    columns = ("node_f1", "link_f1", "edge_f1_non_chain", "exact", "dag_validity", "ms_per_plan_p50")
     table = Table("planner", *columns, box=None)
     for name, row in results["planners"].items():
-        table.add_row(name, *(f"{row[column]:.3f}" if row.get(column) is not None else "" for column in columns))
+        table.add_row(name, *(f"{row[column]:.1f}" if row.get(column) is not None else "" for column in columns))
     out.print(table)
     out.print(f"{results['examples']} examples of the {split} split of {safe(source)}", soft_wrap=True)

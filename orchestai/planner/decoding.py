@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,11 +48,17 @@ class Candidate(NamedTuple):
         return self.sequence + config.presence_weight * self.presence + config.transition_weight * self.transition
 
 
+class Proposal(NamedTuple):
+    """What one network proposes for one instruction: finished sequences, and [S][S] edge probabilities of each."""
+
+    candidates: list[Candidate]
+    edges: list[list[list[float]]]  # [candidate][parent][child]
+
+
 class DecodedPlan(NamedTuple):
     """The chosen plan and what is known of it."""
 
     shape: PlanShape
-    candidate: int
     probability: float  # of sequence and edges, uncalibrated
 
 
@@ -122,34 +129,50 @@ def beam_search(
     return ranked
 
 
-def choose(candidates: list[Candidate], edge_probs: list[list[list[float]]], config: DecodingConfig) -> DecodedPlan:
-    """Return the candidate of highest expected agreement with the others (minimum Bayes risk).
+def choose(proposals: Sequence[Proposal], config: DecodingConfig) -> DecodedPlan:
+    """Return the plan of highest expected agreement with all candidates (minimum Bayes risk).
 
-    Bickel & Doksum's decision rule as in Kumar & Byrne 2004 eq. 2, over the candidates weighted by
-    their combined scores; with node F1 among the terms this is expected-F1 decoding of set and length.
+    Kumar & Byrne 2004 eq. 2, over the candidates of all networks, each network's weighted by their
+    combined scores; with node F1 among the terms this is expected-F1 decoding of set and length. Equal
+    sequences of several networks become one, with the mean of their edge probabilities.
 
     Args:
-        candidates: Finished sequences, at least one.
-        edge_probs: For each of them [S][S], [parent][child].
+        proposals: One a network, at least one.
         config: Weights.
     """
-    scores = [candidate.score(config) / config.temperature for candidate in candidates]
-    top = max(scores)
-    weights = [math.exp(score - top) for score in scores]
-    total = sum(weights)
-    weights = [weight / total for weight in weights]
-    plans = [
-        PlanShape(candidate.types, _parents(probs, len(candidate.types), config.edge_threshold))
-        for candidate, probs in zip(candidates, edge_probs, strict=True)
-    ]
-    voters = [index for index, weight in enumerate(weights) if weight > 0.01]
-    expected = [
-        sum(weights[voter] * agreement(plan, plans[voter]) for voter in voters) if weights[i] > 0.001 else -1.0
-        for i, plan in enumerate(plans)
-    ]
-    best = max(range(len(plans)), key=lambda index: (expected[index], weights[index]))
-    edges = _edges_probability(edge_probs[best], plans[best])
-    return DecodedPlan(shape=plans[best], candidate=best, probability=weights[best] * edges)
+    weights, edges = _merge(proposals, config)
+    plans = {types: PlanShape(types, _parents(edges[types], config.edge_threshold)) for types in weights}
+    voters = [types for types, weight in weights.items() if weight > 0.01]
+    expected = {
+        types: sum(weights[voter] * agreement(plans[types], plans[voter]) for voter in voters)
+        for types, weight in weights.items()
+        if weight > 0.001
+    }
+    best = max(expected, key=lambda types: (expected[types], weights[types]))
+    probability = weights[best] * _edges_probability(edges[best], plans[best])
+    return DecodedPlan(shape=plans[best], probability=probability)
+
+
+def _merge(
+    proposals: Sequence[Proposal], config: DecodingConfig
+) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], list[list[float]]]]:
+    """Posterior and edge probabilities of each distinct sequence, averaged over the networks."""
+    weights: dict[tuple[int, ...], float] = {}
+    sums: dict[tuple[int, ...], list[list[float]]] = {}
+    for candidates, edges in proposals:
+        scores = [candidate.score(config) / config.temperature for candidate in candidates]
+        top = max(scores)
+        total = sum(math.exp(score - top) for score in scores) * len(proposals)
+        for candidate, score, probs in zip(candidates, scores, edges, strict=True):
+            weight = math.exp(score - top) / total + 1e-12
+            size = len(candidate.types)
+            so_far = sums.setdefault(candidate.types, [[0.0] * size for _ in range(size)])
+            weights[candidate.types] = weights.get(candidate.types, 0.0) + weight
+            for parent in range(size):
+                for child in range(size):
+                    so_far[parent][child] += weight * probs[parent][child]
+    means = {types: [[p / weights[types] for p in row] for row in rows] for types, rows in sums.items()}
+    return weights, means
 
 
 def _settled(finished: list[list[tuple[float, tuple[int, ...]]]], open_best: list[float], wanted: int) -> bool:
@@ -176,8 +199,8 @@ def _transition(types: tuple[int, ...], prior: list[list[float]]) -> float:
     return sum(prior[previous][kind] for previous, kind in zip((-1, *types), types, strict=False))
 
 
-def _parents(probs: list[list[float]], size: int, threshold: float) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(p for p in range(child) if probs[p][child] > threshold) for child in range(size))
+def _parents(probs: list[list[float]], threshold: float) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(p for p in range(child) if probs[p][child] > threshold) for child in range(len(probs)))
 
 
 def _edges_probability(probs: list[list[float]], plan: PlanShape) -> float:

@@ -26,11 +26,12 @@ from orchestai.contracts.base import Record
 from orchestai.embeddings import TextEncoder, load_encoder
 from orchestai.errors import CheckpointError
 from orchestai.planner.calibration import Calibration
-from orchestai.planner.decoding import Candidate, DecodedPlan, DecodingConfig, beam_search, choose
+from orchestai.planner.decoding import DecodedPlan, DecodingConfig, Proposal, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
 from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import (
     NetworkConfig,
+    PlannerEnsemble,
     PlannerNetwork,
     describe_types,
     describe_workers,
@@ -74,16 +75,16 @@ class FullPrediction(NamedTuple):
     """A prediction with everything behind it."""
 
     prediction: PlanPrediction
-    outputs: PlannerOutputs  # B = 1, along the chosen types
+    outputs: PlannerOutputs  # B = 1, along the chosen types, by the first network
     worker_probabilities: list[list[float]]  # [S][W]
-    candidates: list[Candidate]
+    proposals: list[Proposal]  # one a network
 
 
 class LearnedPlanner:
     """Predicts plans with a trained network.
 
     Args:
-        network: The network, with its weights.
+        ensemble: The networks, with their weights.
         hints: The ridge, fitted on the training data.
         transitions: Log-prior of type pairs, for the trained catalog.
         setup: What the checkpoint says.
@@ -95,7 +96,7 @@ class LearnedPlanner:
 
     def __init__(
         self,
-        network: PlannerNetwork,
+        ensemble: PlannerEnsemble,
         hints: HintWeights,
         transitions: Tensor,
         setup: PlannerSetup,
@@ -108,8 +109,9 @@ class LearnedPlanner:
         self.setup = setup
         self.tasks = tasks or setup.tasks
         self.workers = workers or setup.workers
-        self.network = network.eval()
-        self.network.graph.threshold = setup.decoding.edge_threshold
+        self.ensemble = ensemble.eval()
+        for network in ensemble.networks():
+            network.graph.threshold = setup.decoding.edge_threshold
         self._version = model_version
         self._encoder = InstructionEncoder(encoder)
         self._hints = hints
@@ -151,7 +153,7 @@ class LearnedPlanner:
             CheckpointError: It is missing, garbled, or made with another encoder.
         """
         loaded = load_checkpoint(checkpoint_dir)
-        setup, network, hints, transitions = _restore(loaded, checkpoint_dir)
+        setup, ensemble, hints, transitions = _restore(loaded, checkpoint_dir)
         encoder = encoder or load_encoder(setup.encoder)
         if encoder.identity != setup.encoder_identity:
             raise CheckpointError(
@@ -160,7 +162,7 @@ class LearnedPlanner:
                 remedy="Use the same encoder, or train anew with this one.",
             )
         return cls(
-            network,
+            ensemble,
             hints,
             transitions,
             setup,
@@ -187,16 +189,19 @@ class LearnedPlanner:
         """Return the plan of one instruction with the outputs of every part."""
         with torch.inference_mode():
             encoded, hints = self._read([instruction])
-            ((decoded, candidates),) = self._search(encoded, hints)
+            ((decoded, proposals),) = self._search(encoded, hints)
             chosen = torch.tensor([decoded.shape.types])
-            outputs, _ = self.network(
-                encoded, self._types, self._workers, hints, chosen, torch.ones_like(chosen, dtype=torch.bool)
-            )
+            mask = torch.ones_like(chosen, dtype=torch.bool)
+            runs = [
+                network(encoded, self._types, self._workers, hints, chosen, mask)[0]
+                for network in self.ensemble.networks()
+            ]
+        preferences = torch.stack([run.selection.action_probs for run in runs]).mean(dim=0)
         return FullPrediction(
             prediction=self._name(decoded),
-            outputs=outputs,
-            worker_probabilities=outputs.selection.action_probs.tolist(),
-            candidates=candidates,
+            outputs=runs[0],
+            worker_probabilities=preferences.tolist(),
+            proposals=proposals,
         )
 
     def propose(self, instruction: Instruction) -> LearnedProposal:
@@ -224,16 +229,14 @@ class LearnedPlanner:
         hints = np.concatenate([ridge[..., None], self._described(texts)], axis=-1)
         return encoded, torch.from_numpy(hints)
 
-    def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Candidate]]]:
+    def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Proposal]]]:
         with torch.inference_mode():
             return self._search(*self._read(texts))
 
-    def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Candidate]]]:
-        sequences, edges = search(self.network, encoded, self._types, hints, self._transitions, self.setup.decoding)
-        return [
-            (choose(candidates, probs, self.setup.decoding), candidates)
-            for candidates, probs in zip(sequences, edges, strict=True)
-        ]
+    def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Proposal]]]:
+        decoding = self.setup.decoding
+        found = search(self.ensemble, encoded, self._types, hints, self._transitions, decoding)
+        return [(choose(proposals, decoding), proposals) for proposals in found]
 
     def _name(self, decoded: DecodedPlan) -> PlanPrediction:
         return PlanPrediction(
@@ -244,14 +247,27 @@ class LearnedPlanner:
 
 
 def search(
+    ensemble: PlannerEnsemble,
+    encoded: EncodedInstructions,
+    types: DescribedTypes,
+    hints: Tensor,
+    transitions: Tensor,
+    config: DecodingConfig,
+) -> list[list[Proposal]]:
+    """What every network of the ensemble proposes for each instruction: [B][members]."""
+    found = [propose(one, encoded, types, hints, transitions, config) for one in ensemble.networks()]
+    return [list(proposals) for proposals in zip(*found, strict=True)]
+
+
+def propose(
     network: PlannerNetwork,
     encoded: EncodedInstructions,
     types: DescribedTypes,
     hints: Tensor,
     transitions: Tensor,
     config: DecodingConfig,
-) -> tuple[list[list[Candidate]], list[list[list[list[float]]]]]:
-    """Candidate sequences of each instruction, and the edge probabilities [S][S] of each candidate."""
+) -> list[Proposal]:
+    """One network's candidate sequences and their edge probabilities for each instruction."""
     _, memory = network.look(encoded, types, hints)
     found = beam_search(network.decomposer, memory, transitions, config)
     width = max(len(candidates) for candidates in found)
@@ -267,21 +283,21 @@ def search(
     decomposition, _ = network.decomposer(memory.repeat(width), chosen)
     graph = network.graph(decomposition.subtask_embeddings, decomposition.dependencies, mask)
     probs = graph.edge_probs.float().view(len(found), width, length, length).tolist()
-    return found, [rows[: len(candidates)] for rows, candidates in zip(probs, found, strict=True)]
+    return [Proposal(candidates, rows[: len(candidates)]) for candidates, rows in zip(found, probs, strict=True)]
 
 
-def _restore(loaded: LoadedCheckpoint, directory: Path) -> tuple[PlannerSetup, PlannerNetwork, HintWeights, Tensor]:
+def _restore(loaded: LoadedCheckpoint, directory: Path) -> tuple[PlannerSetup, PlannerEnsemble, HintWeights, Tensor]:
     try:
         setup = PlannerSetup.model_validate(loaded.config)
-        network = PlannerNetwork(setup.network)
+        ensemble = PlannerEnsemble(setup.network)
         tensors = dict(loaded.tensors)
         transitions = tensors.pop(TRANSITIONS)
         hints = HintWeights(**{name: tensors.pop(HINT_PREFIX + name).float().numpy() for name in HintWeights._fields})
-        network.load_state_dict(tensors)
+        ensemble.load_state_dict(tensors)
     except (ValidationError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"The checkpoint {directory} does not hold a planner of this version: {first}.",
             remedy="Train it anew with this version.",
         ) from error
-    return setup, network, hints, transitions
+    return setup, ensemble, hints, transitions

@@ -40,6 +40,7 @@ class NetworkConfig(Record):
         max_subtasks: The most sub-tasks.
         gnn: Layer type of the graph generator.
         dropout: Share of activations dropped in training.
+        members: Networks in the ensemble.
     """
 
     hidden_size: int
@@ -52,6 +53,7 @@ class NetworkConfig(Record):
     max_subtasks: int = MAX_SUBTASKS
     gnn: Literal["gcn", "gat", "sage"] = "gat"
     dropout: float = 0.1
+    members: int = 1
 
 
 class PlannerNetwork(nn.Module):
@@ -133,6 +135,33 @@ class PlannerNetwork(nn.Module):
         nodes = graph.node_embeddings  # (B, S, node)
         wide = embeddings[:, None, :].expand(-1, nodes.shape[1], -1)
         return torch.cat([wide, nodes], dim=-1).flatten(0, 1)
+
+
+class PlannerEnsemble(nn.Module):
+    """Networks that differ by initialisation, order of the rows and dropout only.
+
+    On a few hundred examples the seed decides more than any hyper-parameter; several seeds together
+    decide less (Lakshminarayanan et al., arXiv:1612.01474).
+
+    Args:
+        config: Sizes, and the number of members.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(PlannerNetwork(config) for _ in range(config.members))
+
+    @property
+    def leader(self) -> PlannerNetwork:
+        """The first member: its embeddings are shown, its policy is what reinforcement learning goes on with."""
+        leader = self.members[0]
+        assert isinstance(leader, PlannerNetwork)
+        return leader
+
+    def networks(self) -> list[PlannerNetwork]:
+        """All members."""
+        return [member for member in self.members if isinstance(member, PlannerNetwork)]
 
 
 def describe_types(tasks: TaskCatalog, encoder: TextEncoder, trained: TaskCatalog | None = None) -> DescribedTypes:

@@ -23,6 +23,7 @@ from orchestai.errors import DataError
 from orchestai.planner.learned import HINT_PREFIX, TRANSITIONS, PlannerSetup
 from orchestai.planner.model import (
     NetworkConfig,
+    PlannerEnsemble,
     PlannerNetwork,
     describe_types,
     describe_workers,
@@ -34,11 +35,15 @@ from orchestai.training.rows import PlannerData, check_catalog, prepare_rows
 from orchestai.training.state import Averages, TrainingState, discard_state, load_state, save_state
 from orchestai.training.tuning import measure_greedy, tune
 
-COMPOSE_SHARE = 0.5
+COMPOSE_SHARE = 0.25
 """Share of the rows of a batch that are composed of two: unseen combinations are what plans are made of."""
 
 AVERAGE_DECAY = 0.98
 """Decay of the moving average of the weights; the average is what is validated and saved."""
+
+SMALL_ROWS = 1000
+SMALL_MEMBERS = 3
+"""Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
 
 RATE_SCALE = 10.0
 RECURRENT_SCALE = 10.0
@@ -134,15 +139,16 @@ def _train(
         max_subtasks=planner.max_subtasks,
         gnn=planner.gnn,
         dropout=config.dropout,
+        members=SMALL_MEMBERS if len(data.train) <= SMALL_ROWS else 1,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = PlannerNetwork(sizes).to(device)
-    optimizer = torch.optim.AdamW(_groups(network, config), lr=config.learning_rate)
-    averages = Averages(network, AVERAGE_DECAY)
+        ensemble = PlannerEnsemble(sizes).to(device)
+    optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate)
+    averages = Averages(ensemble, AVERAGE_DECAY)
     fingerprint = _fingerprint(config, planner, data, tasks, workers, encoder)
     folder = out.with_name(f"{out.name}.training")
-    state = load_state(folder, fingerprint, network, optimizer, averages) if resume else None
+    state = load_state(folder, fingerprint, ensemble, optimizer, averages) if resume else None
     state = state or TrainingState()
     seconds_before = state.seconds
 
@@ -154,9 +160,9 @@ def _train(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 100_003 + epoch)
             rng = random.Random(config.seed * 100_003 + epoch)
-            trained = _run_epoch(network, optimizer, averages, lesson, rng, epoch)
-        with averages.swapped_in(network):
-            validated, metrics = _validate(network, lesson)
+            trained = _run_epoch(ensemble, optimizer, averages, lesson, rng, epoch)
+        with averages.swapped_in(ensemble):
+            validated, metrics = _validate(ensemble, lesson)
             row: dict[str, Any] = {
                 "epoch": epoch,
                 "train_loss": trained["documented"],
@@ -166,14 +172,14 @@ def _train(
                 "metrics": metrics,
                 "seconds": time.monotonic() - begun,
             }
-            state.see(row, network)
-        save_state(folder, fingerprint, state, network, optimizer, averages)
+            state.see(row, ensemble)
+        save_state(folder, fingerprint, state, ensemble, optimizer, averages)
         if on_epoch:
             on_epoch(row)
 
-    network.load_state_dict(state.best)
-    network.eval()
-    decoding, calibration, metrics = tune(network, data.validation, lesson.types, data.transitions.to(device), device)
+    ensemble.load_state_dict(state.best)
+    ensemble.eval()
+    decoding, calibration, metrics = tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
     seconds = seconds_before + time.monotonic() - started
     metrics |= {
         "train_loss": state.history[-1]["train_loss"],
@@ -188,13 +194,13 @@ def _train(
         decoding=decoding,
         calibration=calibration,
     )
-    _save(out, network, data, setup, metrics, state, config)
+    _save(out, ensemble, data, setup, metrics, state, config)
     discard_state(folder)
     return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
 
 
 def _run_epoch(
-    network: PlannerNetwork,
+    ensemble: PlannerEnsemble,
     optimizer: torch.optim.Optimizer,
     averages: Averages,
     lesson: _Lesson,
@@ -202,33 +208,35 @@ def _run_epoch(
     epoch: int,
 ) -> Metrics:
     data, config = lesson.data, lesson.config
-    network.train()
-    order = list(range(len(data.train)))
-    rng.shuffle(order)
-    steps = math.ceil(len(order) / config.batch_size)
+    ensemble.train()
+    networks = ensemble.networks()
+    orders = [rng.sample(range(len(data.train)), len(data.train)) for _ in networks]
+    steps = math.ceil(len(data.train) / config.batch_size)
     sums: Metrics = {}
     for step in range(steps):
-        picked = order[step * config.batch_size : (step + 1) * config.batch_size]
-        rows = [_maybe_compose(data, index, rng, network.config.max_subtasks) for index in picked]
         rate = _rate((epoch - 1) * steps + step, steps * config.epochs)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * group["scale"] * rate
-        parts = _losses(network, rows, lesson)
-        total = parts.total(config.lambda_dag)
-        if not torch.isfinite(total):
-            numbers = ", ".join(f"{name} {value:.3g}" for name, value in _numbers(parts, config).items())
-            raise DataError(
-                f"The loss is {float(total.detach())} in epoch {epoch}, step {step + 1}: {numbers}.",
-                remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
-            )
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+        for network, order in zip(networks, orders, strict=True):
+            picked = order[step * config.batch_size : (step + 1) * config.batch_size]
+            rows = [_maybe_compose(data, index, rng, network.config.max_subtasks) for index in picked]
+            parts = _losses(network, rows, lesson)
+            total = parts.total(config.lambda_dag)
+            numbers = _numbers(parts, config)
+            if not torch.isfinite(total):
+                named = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+                raise DataError(
+                    f"The loss is {numbers['total']} in epoch {epoch}, step {step + 1}: {named}.",
+                    remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
+                )
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+            for name, value in numbers.items():
+                sums[name] = sums.get(name, 0.0) + value * len(rows)
         optimizer.step()
-        averages.update(network)
-        for name, value in _numbers(parts, config).items():
-            sums[name] = sums.get(name, 0.0) + value * len(rows)
-    return {name: value / len(order) for name, value in sums.items()}
+        averages.update(ensemble)
+    return {name: value / len(data.train) / len(networks) for name, value in sums.items()}
 
 
 @contextmanager
@@ -255,18 +263,20 @@ def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtas
     return compose(row, other, linked=data.linked, mean=data.hints.mean)
 
 
-def _validate(network: PlannerNetwork, lesson: _Lesson) -> tuple[Metrics, Metrics]:
+def _validate(ensemble: PlannerEnsemble, lesson: _Lesson) -> tuple[Metrics, Metrics]:
     """Losses and greedy metrics on the validation rows; empty where there are none."""
-    network.eval()
+    ensemble.eval()
     rows, device = lesson.data.validation, lesson.device
     sums: Metrics = {}
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
             part = rows[start : start + 64]
-            for name, value in _numbers(_losses(network, part, lesson), lesson.config).items():
-                sums[name] = sums.get(name, 0.0) + value * len(part) / len(rows)
+            for network in ensemble.networks():
+                share = len(part) / len(rows) / len(ensemble.members)
+                for name, value in _numbers(_losses(network, part, lesson), lesson.config).items():
+                    sums[name] = sums.get(name, 0.0) + value * share
     transitions = lesson.data.transitions.to(device)
-    return sums, measure_greedy(network, rows, lesson.types, transitions, device)
+    return sums, measure_greedy(ensemble, rows, lesson.types, transitions, device)
 
 
 def _losses(network: PlannerNetwork, rows: Sequence[Row], lesson: _Lesson) -> LossParts:
@@ -290,7 +300,7 @@ def _numbers(parts: LossParts, config: Phase1Config) -> Metrics:
     return named
 
 
-def _groups(network: PlannerNetwork, config: Phase1Config) -> list[dict[str, Any]]:
+def _groups(network: PlannerEnsemble, config: Phase1Config) -> list[dict[str, Any]]:
     """Matrices decay, vectors and learned parts do not."""
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -343,14 +353,14 @@ def _fingerprint(
 
 def _save(
     out: Path,
-    network: PlannerNetwork,
+    ensemble: PlannerEnsemble,
     data: PlannerData,
     setup: PlannerSetup,
     metrics: Metrics,
     state: TrainingState,
     config: Phase1Config,
 ) -> None:
-    tensors = dict(network.state_dict())
+    tensors = dict(ensemble.state_dict())
     tensors[TRANSITIONS] = data.transitions
     for name, array in data.hints._asdict().items():
         tensors[HINT_PREFIX + name] = torch.from_numpy(array).half()

@@ -9,9 +9,9 @@ import torch
 
 from orchestai.planner.agreement import PlanShape, agreement, link_f1, node_f1, same
 from orchestai.planner.calibration import Calibration, expected_calibration_error, fit_calibration
-from orchestai.planner.decoding import Candidate, DecodedPlan, DecodingConfig, choose
+from orchestai.planner.decoding import DecodedPlan, DecodingConfig, Proposal, choose
 from orchestai.planner.learned import search
-from orchestai.planner.model import PlannerNetwork
+from orchestai.planner.model import PlannerEnsemble
 from orchestai.planner.shapes import DescribedTypes
 from orchestai.training.batches import Row, make_batch
 
@@ -26,13 +26,12 @@ _GAIN = 0.002
 
 
 class _Found(NamedTuple):
-    candidates: list[Candidate]
-    edges: list[list[list[float]]]
+    proposals: list[Proposal]
     gold: PlanShape
 
 
 def measure_greedy(
-    network: PlannerNetwork,
+    ensemble: PlannerEnsemble,
     rows: Sequence[Row],
     types: DescribedTypes,
     transitions: torch.Tensor,
@@ -40,12 +39,12 @@ def measure_greedy(
 ) -> dict[str, float]:
     """Metrics of greedy plans; empty without rows."""
     config = DecodingConfig(beam=1, candidates=1)
-    found = _search(network, rows, types, transitions, device, config)
+    found = _search(ensemble, rows, types, transitions, device, config)
     return _metrics([_choose(one, config).shape for one in found], [one.gold for one in found])
 
 
 def tune(
-    network: PlannerNetwork,
+    ensemble: PlannerEnsemble,
     rows: Sequence[Row],
     types: DescribedTypes,
     transitions: torch.Tensor,
@@ -59,7 +58,7 @@ def tune(
     config = DecodingConfig()
     if not rows:
         return config, Calibration(), {}
-    found = _search(network, rows, types, transitions, device, config)
+    found = _search(ensemble, rows, types, transitions, device, config)
     best = _mean_agreement(found, config)
     for name, values in _GRID.items():
         start = config
@@ -68,7 +67,7 @@ def tune(
             score = _mean_agreement(found, candidate)
             if score > best + _GAIN:
                 best, config = score, candidate
-    found = _search(network, rows, types, transitions, device, config)
+    found = _search(ensemble, rows, types, transitions, device, config)
     decoded = [_choose(one, config) for one in found]
     right = [same(plan.shape, one.gold) for plan, one in zip(decoded, found, strict=True)]
     calibration = fit_calibration([plan.probability for plan in decoded], right)
@@ -80,26 +79,26 @@ def tune(
 
 
 def _search(
-    network: PlannerNetwork,
+    ensemble: PlannerEnsemble,
     rows: Sequence[Row],
     types: DescribedTypes,
     transitions: torch.Tensor,
     device: torch.device,
     config: DecodingConfig,
 ) -> list[_Found]:
-    network.eval()
+    ensemble.eval()
     found: list[_Found] = []
     with torch.inference_mode():
         for start in range(0, len(rows), 32):
             part = rows[start : start + 32]
             batch = make_batch(part, device)
-            sequences, edges = search(network, batch.encoded, types, batch.hints, transitions, config)
-            found += [_Found(c, e, row.shape) for c, e, row in zip(sequences, edges, part, strict=True)]
+            proposals = search(ensemble, batch.encoded, types, batch.hints, transitions, config)
+            found += [_Found(one, row.shape) for one, row in zip(proposals, part, strict=True)]
     return found
 
 
 def _choose(found: _Found, config: DecodingConfig) -> DecodedPlan:
-    return choose(found.candidates, found.edges, config)
+    return choose(found.proposals, config)
 
 
 def _mean_agreement(found: Sequence[_Found], config: DecodingConfig) -> float:

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from orchestai.app.places import execution_tables, validation_file
 from orchestai_assets import keys
-from orchestai_assets.io import execution_tables, file_hash, picture, read_table, records, validation_file
+from orchestai_assets.io import file_hash, picture, read_table, records
 from orchestai_assets.plots import balance
 from resources.orchestai_resource import OrchestAIResource
 

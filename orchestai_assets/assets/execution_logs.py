@@ -6,9 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from orchestai.app.places import executions_folder
 from orchestai.logs import IngestReport, ingest_day
 from orchestai_assets import keys
-from orchestai_assets.io import column_schema, executions_folder, file_hash, picture, read_table, records, sample
+from orchestai_assets.io import column_schema, file_hash, picture, read_table, records, sample
 from orchestai_assets.plots import executions_by_hour
 from resources.orchestai_resource import OrchestAIResource
 

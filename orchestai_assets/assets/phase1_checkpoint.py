@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestai.app.learning import read_examples, train_phase1
+from orchestai.app.places import phase1_folder, training_folder
 from orchestai.config import DagsterConfig
 from orchestai_assets import keys
-from orchestai_assets.io import phase1_folder, picture, records, training_folder
+from orchestai_assets.io import picture, records
 from resources.kubernetes import step_tags
 from resources.orchestai_resource import OrchestAIResource
 from resources.wandb_resource import WandbResource

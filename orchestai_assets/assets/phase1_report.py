@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from orchestai.app.report import REPORT_FILE, make_report
 from orchestai_assets import keys
 from orchestai_assets.io import file_hash, picture, records
-from orchestai_assets.report import REPORT_FILE, make_report
 from resources.orchestai_resource import OrchestAIResource
 
 SHOWN = ("node_f1", "link_f1", "edge_f1_non_chain", "exact", "dag_validity", "ms_per_plan_p50")

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from orchestai.app.places import execution_tables, training_folder
 from orchestai_assets import keys
-from orchestai_assets.io import column_schema, execution_tables, file_hash, records, sample, training_folder
+from orchestai_assets.io import column_schema, file_hash, records, sample
 from resources.orchestai_resource import OrchestAIResource
 
 SHOWN = ("id", "instruction", "task_types", "dependencies", "model_selections", "imitation", "split", "planner")

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from orchestai.app.json_files import read_json
+from orchestai.app.places import validation_file
 from orchestai_assets import keys
 from orchestai_assets.checks.gates import gate_results, gate_specs
-from orchestai_assets.io import read_json, validation_file
 from resources.orchestai_resource import OrchestAIResource
 
 VERDICT = "verdict"

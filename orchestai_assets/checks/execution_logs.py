@@ -6,11 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestai.app.places import execution_tables, executions_folder
 from orchestai.config import Project
 from orchestai.logs import table_path
 from orchestai_assets import keys
 from orchestai_assets.checks.gates import gate_results, gate_specs
-from orchestai_assets.io import execution_tables, executions_folder, read_table
+from orchestai_assets.io import read_table
 from resources.orchestai_resource import OrchestAIResource
 
 

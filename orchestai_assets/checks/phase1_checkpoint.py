@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from orchestai.app.places import phase1_folder
 from orchestai_assets import keys
-from orchestai_assets.io import phase1_folder
 from resources.orchestai_resource import OrchestAIResource
 
 

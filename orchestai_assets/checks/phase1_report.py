@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
+from orchestai.app.json_files import read_json
+from orchestai.app.places import report_folder
+from orchestai.app.report import REPORT_FILE
 from orchestai_assets import keys
-from orchestai_assets.io import read_json, report_folder
-from orchestai_assets.report import REPORT_FILE
 from resources.orchestai_resource import OrchestAIResource
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from orchestai.app.places import training_folder
 from orchestai.contracts import PlanExample, Subtask, WorkflowGraph
 from orchestai.errors import PlanError
 from orchestai_assets import keys
 from orchestai_assets.checks.gates import gate_results, gate_specs
-from orchestai_assets.io import training_folder
 from resources.orchestai_resource import OrchestAIResource
 
 _SHOWN = 5

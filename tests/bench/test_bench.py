@@ -100,9 +100,9 @@ def test_planning_on_one_folder(tmp_path: Path, stubs: list[Parts]) -> None:
     assert wanted <= set(results)
     for name in ("rules", "nn_copy", "kernel_ridge"):
         assert wanted <= set(results["baselines"][name])
-    assert results["exact"] == 1.0
+    assert results["exact"] == 100.0
     assert results["dag_validity"] == 100.0
-    assert results["baselines"]["most_frequent"]["exact"] < 0.5
+    assert results["baselines"]["most_frequent"]["exact"] < 50
     assert results["gain_over"]["most_frequent"]["node_f1"]["low"] > 0
     counts = report["data"]["examples"]
     assert counts["train"] + counts["validation"] + counts["test"] == 120
@@ -127,7 +127,7 @@ def test_several_seeds_give_mean_and_deviation(tmp_path: Path, stubs: list[Parts
     report = json.loads(out.read_text(encoding="utf-8"))
     assert len(stubs) == 2
     assert report["seed"] == [0, 1]
-    assert report["results"]["node_f1"] == {"mean": 1.0, "std": 0.0}
+    assert report["results"]["node_f1"] == {"mean": 100.0, "std": 0.0}
     assert set(report["results"]["baselines"]["rules"]["exact"]) == {"mean", "std"}
 
 
@@ -147,7 +147,7 @@ def test_starter_on_the_corpus_of_this_repository(tmp_path: Path, stubs: list[Pa
     rules = results["baselines"]["rules"]
     assert rules["dag_validity"] == 100.0
     assert rules["node_f1"] > results["baselines"]["most_frequent"]["node_f1"]
-    assert 0 < rules["not_chains"]["edge_f1"] < 1
+    assert 0 < rules["not_chains"]["edge_f1"] < 100
 
 
 def test_parts_share_no_instruction() -> None:
@@ -189,13 +189,13 @@ def test_full_results_without_a_learned_planner_have_no_score_of_it() -> None:
     results = full_results(None, {"perfect": Perfect()}, parts, tasks)
     assert set(results) == {"baselines"}
     found = results["baselines"]["perfect"]
-    assert found["exact"] == 1.0
+    assert found["exact"] == 100.0
     assert found["unseen_combinations"] == {
         "n": 1,
-        "node_f1": 1.0,
-        "link_f1": 1.0,
-        "edge_f1": 1.0,
-        "exact": 1.0,
+        "node_f1": 100.0,
+        "link_f1": 100.0,
+        "edge_f1": 100.0,
+        "exact": 100.0,
     }
     assert "not_chains" not in found
 

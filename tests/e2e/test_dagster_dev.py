@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from orchestai.app.places import execution_tables
 from orchestai.config import Project
-from orchestai_assets.io import execution_tables
 
 pytestmark = pytest.mark.e2e
 

@@ -6,9 +6,9 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from orchestai.app.places import execution_tables
 from orchestai.config import Project
 from orchestai_assets.definitions import defs
-from orchestai_assets.io import execution_tables
 
 pytestmark = pytest.mark.e2e
 

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestai.app.places import execution_tables, training_folder
 from orchestai.config import Project
 from orchestai_assets import keys
 from orchestai_assets.definitions import defs
-from orchestai_assets.io import execution_tables, training_folder
 
 Log = Callable[[int], None]
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestai.app.json_files import read_json, write_json
 from orchestai.errors import DataError
-from orchestai_assets.io import column_schema, file_hash, picture, read_json, read_table, records, sample, write_json
+from orchestai_assets.io import column_schema, file_hash, picture, read_table, records, sample
 from orchestai_assets.plots import balance, executions_by_hour
 
 PNG = b"\x89PNG\r\n\x1a\n"

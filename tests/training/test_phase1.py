@@ -269,9 +269,11 @@ def test_a_group_is_in_one_split() -> None:
     splits = {assign_split(example.model_copy(update={"id": str(i), "group": "g"})) for i in range(20)}
     assert len(splits) == 1
     alone = [assign_split(example.model_copy(update={"id": str(i)})) for i in range(400)]
-    assert pytest.approx(
-        {split: alone.count(split) for split in ("train", "validation", "test")}, abs=35
-    ) == {"train": 240, "validation": 80, "test": 80}
+    assert pytest.approx({split: alone.count(split) for split in ("train", "validation", "test")}, abs=35) == {
+        "train": 240,
+        "validation": 80,
+        "test": 80,
+    }
 
 
 def test_two_requests_in_one_have_both_plans() -> None:

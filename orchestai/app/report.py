@@ -1,21 +1,24 @@
 """The report on Phase 1: measures the planner and its baselines, draws, and writes it all into one folder."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestai.app.json_files import write_json
 from orchestai.app.learning import predictors, read_examples
+from orchestai.app.places import phase1_folder, report_folder, training_folder
 from orchestai.config import Project
 from orchestai.contracts import PlanExample, PlanPrediction, Split
 from orchestai.errors import DataError
-from orchestai_assets.io import phase1_folder, report_folder, training_folder, write_json
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("node_f1", "link_f1", "edge_f1", "exact")
 REPORT_FILE = "report.json"
 
-_RATIOS = ("node_f1", "link_f1", "edge_f1", "exact", "decomposition_accuracy")
+_SCORES = ("node_f1", "link_f1", "edge_f1", "exact", "decomposition_accuracy")
 _PICTURED = 2
 _LISTED = 8
 
@@ -56,15 +59,12 @@ def make_report(project: Project) -> Phase1Report:
     predictions = {name: answers(predictor, test) for name, predictor in found.items()}
     planners = {
         name: {
-            **percent(measure(test, predicted, tasks)),
-            "edge_f1_non_chain": edge_f1_non_chain(test, predicted),
+            **measure(test, predicted, tasks),
             "ms_per_plan_p50": ms_per_plan(found[name], test),
         }
         for name, predicted in predictions.items()
     }
-    splits = {
-        name: percent(measure(rows, answers(found["learned"], rows), tasks)) for name, rows in by_split.items() if rows
-    }
+    splits = {name: measure(rows, answers(found["learned"], rows), tasks) for name, rows in by_split.items() if rows}
     manifest = read_manifest(phase1_folder(project))
     history = manifest.history
     summary = {
@@ -86,23 +86,6 @@ def make_report(project: Project) -> Phase1Report:
     )
     _write(report)
     return report
-
-
-def percent(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the ratios among `metrics` as percentages; the DAG validity is one already."""
-    return {name: value * 100 if name in _RATIOS else value for name, value in metrics.items()}
-
-
-def edge_f1_non_chain(golds: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]) -> float | None:
-    """Return the edge F1, in percent, over examples whose gold plan is no plain chain: there order is not free."""
-    from orchestai.evaluation.metrics import edge_f1
-
-    kept = [
-        (gold, predicted)
-        for gold, predicted in zip(golds, predictions, strict=True)
-        if gold.dependencies != tuple((node - 1,) if node else () for node in range(len(gold.task_types)))
-    ]
-    return edge_f1([gold for gold, _ in kept], [predicted for _, predicted in kept]) * 100 if kept else None
 
 
 def describe_plan(plan: PlanExample | PlanPrediction | None) -> str:
@@ -143,7 +126,7 @@ def markdown(report: Phase1Report) -> str:
 
 
 def _score_table(first: str, scores: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    columns = ("n", *_RATIOS, "edge_f1_non_chain", "dag_validity", "ece")
+    columns = ("n", *_SCORES, "edge_f1_non_chain", "dag_validity", "ece")
     present = [name for name in columns if any(name in row for row in scores.values())]
     header = f"| {first} | " + " | ".join(name.replace("_", " ") for name in present) + " |"
     rows = [

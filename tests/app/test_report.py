@@ -2,36 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
-from orchestai.contracts import PlanExample, PlanPrediction
-from orchestai_assets.report import Phase1Report, describe_plan, edge_f1_non_chain, markdown, percent
+from orchestai.app.report import Phase1Report, describe_plan, markdown
+from orchestai.contracts import PlanExample
 
 CHAIN = PlanExample(id="c", instruction="c", task_types=("a", "b"), dependencies=((), (0,)))
 FORK = PlanExample(id="f", instruction="f", task_types=("a", "b", "c"), dependencies=((), (0,), (0,)))
-
-
-def prediction(example: PlanExample, dependencies: tuple[tuple[int, ...], ...]) -> PlanPrediction:
-    return PlanPrediction(task_types=example.task_types, dependencies=dependencies, confidence=0.5)
-
-
-def test_ratios_become_percentages_and_the_rest_stays() -> None:
-    assert percent({"node_f1": 0.5, "exact": 1.0, "dag_validity": 100.0, "ece": 0.1, "n": 7.0}) == {
-        "node_f1": 50.0,
-        "exact": 100.0,
-        "dag_validity": 100.0,
-        "ece": 0.1,
-        "n": 7.0,
-    }
-
-
-def test_chains_are_left_out_of_the_edge_score() -> None:
-    wrong_chain = prediction(CHAIN, ((), ()))
-    # Gold 0->1, 0->2; predicted 0->1, 1->2: one of two right, so precision = recall = F1 = 50 %.
-    half_fork = prediction(FORK, ((), (0,), (1,)))
-
-    assert edge_f1_non_chain([CHAIN, FORK], [wrong_chain, half_fork]) == pytest.approx(50.0)
-    assert edge_f1_non_chain([CHAIN], [wrong_chain]) is None
 
 
 def test_a_plan_reads_as_one_line() -> None:
