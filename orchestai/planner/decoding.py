@@ -14,6 +14,9 @@ from orchestai.contracts.base import Record
 from orchestai.planner.agreement import PlanShape, agreement
 from orchestai.planner.decomposer import START, LSTMState, Memory, TaskDecomposer
 
+_NEGLIGIBLE = 3.0
+"""Nats below the best finished sequence at which an open one no longer counts: 5 % of its weight."""
+
 
 class DecodingConfig(Record):
     """How to decode; all but the widths is tuned on validation data.
@@ -27,8 +30,8 @@ class DecodingConfig(Record):
         edge_threshold: Probability above which a pair becomes an edge.
     """
 
-    beam: int = 8
-    candidates: int = 8
+    beam: int = 6
+    candidates: int = 6
     presence_weight: float = 0.0
     transition_weight: float = 0.0
     temperature: float = 1.0
@@ -176,12 +179,11 @@ def _merge(
 
 
 def _settled(finished: list[list[tuple[float, tuple[int, ...]]]], open_best: list[float], wanted: int) -> bool:
-    """Whether nothing still open can enter the candidates: scores only fall."""
+    """Whether nothing still open can matter: scores only fall, so it will not enter the candidates, or not count."""
     for found, best in zip(finished, open_best, strict=True):
-        if len(found) < wanted:
-            return False
         found.sort(reverse=True)
-        if best > found[wanted - 1][0] or best > found[0][0] - 2.0:
+        full = len(found) >= wanted and best <= found[wanted - 1][0]
+        if not full and best > found[0][0] - _NEGLIGIBLE:
             return False
     return True
 

@@ -111,8 +111,25 @@ class TaskDecomposer(nn.Module):
         context = _pick(memory.evidence.contexts, rows)  # (N, S, D)
         inputs = torch.where((previous == START)[..., None], self.start, torch.cat([named, context], dim=-1))
         pooled = memory.pooled[:, None, :].expand(-1, previous.shape[1], -1)
-        hidden, state = self.lstm(self.dropout(torch.cat([inputs, pooled], dim=-1)), state)
+        joined = self.dropout(torch.cat([inputs, pooled], dim=-1))
+        if previous.shape[1] == 1 and not self.training:
+            hidden, state = self._step(joined, state)
+        else:
+            hidden, state = self.lstm(joined, state)
         return self.dropout(hidden), state
+
+    def _step(self, inputs: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """One step of the LSTM, written out: torch's own packs its weights anew on every call, 5 times the work."""
+        lstm = self.lstm
+        if state is None:
+            zeros = inputs.new_zeros(1, len(inputs), lstm.hidden_size)
+            state = (zeros, zeros)
+        gates = functional.linear(inputs[:, 0], lstm.weight_ih_l0, lstm.bias_ih_l0)
+        gates = gates + functional.linear(state[0][0], lstm.weight_hh_l0, lstm.bias_hh_l0)
+        take, keep, new, show = gates.chunk(4, dim=-1)  # (N, L) each
+        cell = keep.sigmoid() * state[1][0] + take.sigmoid() * new.tanh()
+        hidden = show.sigmoid() * cell.tanh()
+        return hidden[:, None], (hidden[None], cell[None])
 
     def attend(self, memory: Memory, hidden: Tensor) -> Tensor:
         """Read the tokens from each step's state: [N, S, L] -> [N, S, D]."""

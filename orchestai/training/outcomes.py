@@ -109,7 +109,7 @@ def read_outcome(row: Mapping[str, Any], tasks: TaskCatalog, workers: WorkerCata
         attempt=row["attempt"],
         sequence=row["sequence"],
         timestamp=row["timestamp"],
-        instruction=planning_text(row["instruction"].strip(), row.get("inputs") or ()),
+        instruction=planning_text(row["instruction"].strip(), row["inputs"]),
         task_types=names,
         dependencies=dependencies,
         workers=done,

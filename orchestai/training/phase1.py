@@ -42,7 +42,7 @@ AVERAGE_DECAY = 0.98
 """Decay of the moving average of the weights; the average is what is validated and saved."""
 
 SMALL_ROWS = 1000
-SMALL_MEMBERS = 3
+SMALL_MEMBERS = 2
 """Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
 
 RATE_SCALE = 10.0

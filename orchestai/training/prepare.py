@@ -37,6 +37,7 @@ _COLUMNS = [
     "sequence",
     "timestamp",
     "instruction",
+    "inputs",
     "success",
     "completed",
     "simulated",

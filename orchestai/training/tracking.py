@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,8 @@ class Tracker:
         if self._config.wandb_mode == "disabled":
             return self
         try:
+            # Otherwise wandb advertises another product on every start, silent or not.
+            os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
             import wandb
 
             self._directory.mkdir(parents=True, exist_ok=True)

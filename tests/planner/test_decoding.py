@@ -8,7 +8,7 @@ import torch
 
 from orchestai.planner.agreement import PlanShape, agreement, link_f1, node_f1, same
 from orchestai.planner.calibration import Calibration, expected_calibration_error, fit_calibration
-from orchestai.planner.decoding import Candidate, DecodingConfig, beam_search, choose
+from orchestai.planner.decoding import Candidate, DecodingConfig, Proposal, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
 from orchestai.planner.hints import FEATURES
 from orchestai.planner.model import NetworkConfig, PlannerNetwork, describe_types
@@ -89,21 +89,32 @@ def test_twenty_is_the_most(network: PlannerNetwork) -> None:
 
 
 def test_the_plan_in_the_middle_wins_over_the_likeliest() -> None:
-    # (0) has 0.4; (0, 1), (0, 2) and (0, 1, 2) have 0.2 each. Without links wanted, (0, 1) and (0, 2) share more.
     types = ((0,), (0, 1), (0, 2), (0, 1, 2))
-    weights = (0.31, 0.23, 0.23, 0.23)
+    weights = (0.26, 0.25, 0.245, 0.245)
     candidates = [Candidate(t, math.log(w), 0.0, 0.0) for t, w in zip(types, weights, strict=True)]
     none = [[[0.0] * 3] * 3] * 4
-    chosen = choose(candidates, none, DecodingConfig())
+    chosen = choose([Proposal(candidates, none)], DecodingConfig())
     plans = [PlanShape(t, ((),) * len(t)) for t in types]
     expected = [sum(w * agreement(p, q) for w, q in zip(weights, plans, strict=True)) for p in plans]
+    assert expected.index(max(expected)) > 0
     assert chosen.shape == plans[expected.index(max(expected))]
+
+
+def test_networks_vote_and_average_their_edges() -> None:
+    def proposal(weight: float, edge: float) -> Proposal:
+        candidates = [Candidate((0, 1), math.log(weight), 0, 0), Candidate((2,), math.log(1 - weight), 0, 0)]
+        return Proposal(candidates, [[[0.0, edge], [0.0, 0.0]]] * 2)
+
+    # (0, 1) has 0.9 and 0.5, so 0.7 on average; its edge (0.9 * 0.8 + 0.5 * 0.1) / 1.4 = 0.55.
+    chosen = choose([proposal(0.9, 0.8), proposal(0.5, 0.1)], DecodingConfig())
+    assert chosen.shape == PlanShape((0, 1), ((), (0,)))
+    assert chosen.probability == pytest.approx(0.7 * 0.55, rel=1e-3)
 
 
 def test_probability_is_that_of_sequence_and_edges() -> None:
     probs = [[[0.0, 0.8, 0.1], [0.0, 0.0, 0.9], [0.0, 0.0, 0.0]]] * 2
     candidates = [Candidate((0, 1, 2), math.log(0.6), 0, 0), Candidate((2,), math.log(0.4), 0, 0)]
-    chosen = choose(candidates, probs, DecodingConfig())
+    chosen = choose([Proposal(candidates, probs)], DecodingConfig())
     assert chosen.shape == PlanShape((0, 1, 2), ((), (0,), (1,)))
     assert chosen.probability == pytest.approx(0.6 * 0.8 * 0.9 * 0.9)
 

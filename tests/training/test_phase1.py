@@ -25,7 +25,7 @@ from orchestai.training.rows import assign_split, prepare_rows
 from orchestai.training.tracking import Tracker, flatten
 from tests.planner.toys import TASKS, WORKERS, WordEncoder, toy_examples
 
-CONFIG = Phase1Config(epochs=14, learning_rate=3e-4, patience=14, seed=3)
+CONFIG = Phase1Config(epochs=25, learning_rate=3e-4, patience=25, seed=3)
 PLANNER = PlannerConfig(gnn="sage", subtask_size=32, node_size=16)
 
 
@@ -201,8 +201,8 @@ def test_a_state_that_does_not_fit_is_not_resumed(tmp_path: Path, changed: str) 
 
 
 def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
-    result = fit(tmp_path / "ck", config=CONFIG.model_copy(update={"epochs": 40, "patience": 2}))
-    assert len(result.history) < 40
+    result = fit(tmp_path / "ck", config=CONFIG.model_copy(update={"learning_rate": 0.02, "patience": 2}))
+    assert len(result.history) < CONFIG.epochs
     assert result.best_epoch == len(result.history) - 2
 
 

@@ -104,6 +104,15 @@ def prepare(*records: ExecutionLogRecord, split: SplitConfig | None = None):
     return prepare_training_data(table_of(*records), TASKS, WORKERS, split)
 
 
+def test_a_row_reads_as_the_planner_will_read_it() -> None:
+    """What was sent along is marked, as `planning_text` marks it when planning."""
+    with_image = record("e-1", "What does it say?").model_copy(
+        update={"inputs": {"text": "notes", "image": "sign.png"}}
+    )
+    assert prepare(with_image).examples[0].instruction == "What does it say?\n[image] [text]"
+    assert prepare(record("e-2", "What does it say?")).examples[0].instruction == "What does it say?"
+
+
 def test_documented_row(tmp_path):
     data = prepare(record("e-1", kind="corpus", example_id="x-1", template="x", split="validation"))
     paths = write_training_data(data, tmp_path)
