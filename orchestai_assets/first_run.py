@@ -38,7 +38,7 @@ from resources.pools import apply_pool_limits
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "examples" / "starter" / "instructions.jsonl"
 LIVE_EXECUTIONS = 24
-SIMULATED_ROUNDS = 2
+SIMULATED_ROUNDS = 3
 
 console = Console()
 

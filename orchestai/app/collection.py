@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestai.app.runtime import Runtime, build_runtime
 from orchestai.config import Project, RoutingConfig
-from orchestai.contracts import ExecutionResult, Modality, Plan
+from orchestai.contracts import Assignment, ExecutionResult, Instruction, Modality, Plan
 from orchestai.errors import InputError
 from orchestai.importers.starter import StarterRecord, read_starter
 from orchestai.logs import ExecutionSource, read_executions
@@ -21,6 +21,8 @@ LIVE = "corpus-live"
 SIMULATED = "corpus-simulated"
 
 _LIVE_MAX_SUBTASKS = 2
+_CLIMB = 2
+"""Rounds with the cheapest workers, the second cheapest and so on, before workers are drawn at random."""
 
 
 def starter_items(
@@ -29,8 +31,8 @@ def starter_items(
     """Return the executions of a collection: those on real workers, and those on simulated ones.
 
     The live ones are training instructions that need chat calls only, at most 2 sub-tasks, in an order fixed
-    by hash. Every instruction of the corpus runs `rounds` times on simulated workers drawn at random, so that
-    the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
+    by hash. Every instruction of the corpus runs `rounds` times on simulated workers, the cheapest first, so
+    that the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
 
     Args:
         project: The configuration.
@@ -146,17 +148,34 @@ def _item(project: Project, record: StarterRecord, corpus: Path, kind: str, numb
             routing=RoutingConfig(simulated="never"),
         )
     else:
-        assignments = explore_workers(
-            record.graph,
-            instruction,
-            tasks=project.tasks,
-            workers=project.workers.only_simulated(),
-            routing=RoutingConfig(simulated="allow"),
-            rng=random.Random(execution_id),
-        )
+        assignments = _simulated_workers(project, record, instruction, number, execution_id)
     return CollectionItem(
         instruction=instruction,
         plan=Plan(graph=record.graph, assignments=assignments, planner="corpus", confidence=1.0),
         source=ExecutionSource(kind=kind, example_id=record.id, template=record.template, split=record.split),
         execution_id=execution_id,
+    )
+
+
+def _simulated_workers(
+    project: Project, record: StarterRecord, instruction: Instruction, number: int, execution_id: str
+) -> tuple[Assignment, ...]:
+    """Climb from the cheapest workers to dearer ones, then draw at random.
+
+    The climb shows which is the cheapest worker that will do; the draws have propensities, without which no
+    other policy could be judged by this log.
+    """
+    workers = project.workers.only_simulated()
+    routing = RoutingConfig(simulated="allow")
+    if number < _CLIMB:
+        return assign_workers(
+            record.graph, instruction, tasks=project.tasks, workers=workers, routing=routing, rank=number
+        )
+    return explore_workers(
+        record.graph,
+        instruction,
+        tasks=project.tasks,
+        workers=workers,
+        routing=routing,
+        rng=random.Random(execution_id),
     )

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def collect_command(
     corpus: Path = typer.Option(STARTER_CORPUS, "--corpus", help="Instructions with checked plans, JSONL."),
     live: int = typer.Option(24, "--live", min=0, help="Executions on real workers."),
-    rounds: int = typer.Option(2, "--rounds", min=0, help="Executions of each instruction on simulated workers."),
+    rounds: int = typer.Option(3, "--rounds", min=0, help="Executions of each instruction on simulated workers."),
     as_json: bool = JsonOption,
     project_dir: Path = ProjectOption,
     target: str = TargetOption,

@@ -86,6 +86,7 @@ def beam_search(
     previous = torch.full((batch * width, 1), START, device=device)
     sequences = torch.zeros(batch, width, 0, dtype=torch.long, device=device)
     finished: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in range(batch)]
+    settled: set[int] = set()
     offset = (torch.arange(batch, device=device) * width)[:, None]
     state: LSTMState | None = None
     guide = config.transition_weight * transitions
@@ -112,9 +113,14 @@ def beam_search(
         sequences = torch.cat([sequences.gather(1, source[..., None].expand_as(sequences)), chosen[..., None]], -1)
         ended = (scores + functional.logsigmoid(stops)).tolist()
         scores = scores + functional.logsigmoid(-stops)
-        for index, (row, texts) in enumerate(zip(ended, sequences.tolist(), strict=True)):
-            finished[index].extend((s, tuple(t)) for s, t in zip(row, texts, strict=True) if s > -math.inf)
-        if _settled(finished, (scores + bonus.clamp(min=0)).amax(dim=1).tolist(), config.candidates):
+        best_open = (scores + bonus.clamp(min=0)).amax(dim=1).tolist()
+        for index, (row, named) in enumerate(zip(ended, sequences.tolist(), strict=True)):
+            if index in settled:  # company in the batch must not change a plan
+                continue
+            finished[index].extend((s, tuple(t)) for s, t in zip(row, named, strict=True) if s > -math.inf)
+            if _settled(finished[index], best_open[index], config.candidates):
+                settled.add(index)
+        if len(settled) == batch:
             break
     presence = memory.evidence.presence.tolist()
     prior = transitions.tolist()
@@ -178,14 +184,11 @@ def _merge(
     return weights, means
 
 
-def _settled(finished: list[list[tuple[float, tuple[int, ...]]]], open_best: list[float], wanted: int) -> bool:
-    """Whether nothing still open can matter: scores only fall, so it will not enter the candidates, or not count."""
-    for found, best in zip(finished, open_best, strict=True):
-        found.sort(reverse=True)
-        full = len(found) >= wanted and best <= found[wanted - 1][0]
-        if not full and best > found[0][0] - _NEGLIGIBLE:
-            return False
-    return True
+def _settled(found: list[tuple[float, tuple[int, ...]]], best_open: float, wanted: int) -> bool:
+    """Whether nothing open can matter: scores only fall, so it will not enter the candidates, or not count."""
+    found.sort(reverse=True)
+    full = len(found) >= wanted and best_open <= found[wanted - 1][0]
+    return full or best_open <= found[0][0] - _NEGLIGIBLE
 
 
 def _presence(types: tuple[int, ...], presence: list[list[float]]) -> float:

@@ -120,12 +120,12 @@ class TaskDecomposer(nn.Module):
 
     def _step(self, inputs: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
         """One step of the LSTM, written out: torch's own packs its weights anew on every call, 5 times the work."""
-        lstm = self.lstm
+        input_weight, hidden_weight, input_bias, hidden_bias = self.lstm.all_weights[0]
         if state is None:
-            zeros = inputs.new_zeros(1, len(inputs), lstm.hidden_size)
+            zeros = inputs.new_zeros(1, len(inputs), self.lstm.hidden_size)
             state = (zeros, zeros)
-        gates = functional.linear(inputs[:, 0], lstm.weight_ih_l0, lstm.bias_ih_l0)
-        gates = gates + functional.linear(state[0][0], lstm.weight_hh_l0, lstm.bias_hh_l0)
+        gates = functional.linear(inputs[:, 0], input_weight, input_bias)
+        gates = gates + functional.linear(state[0][0], hidden_weight, hidden_bias)
         take, keep, new, show = gates.chunk(4, dim=-1)  # (N, L) each
         cell = keep.sigmoid() * state[1][0] + take.sigmoid() * new.tanh()
         hidden = show.sigmoid() * cell.tanh()

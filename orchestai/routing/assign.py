@@ -44,6 +44,7 @@ def assign_workers(
     workers: WorkerCatalog,
     routing: RoutingConfig,
     probabilities: Sequence[Sequence[float]] | None = None,
+    rank: int = 0,
 ) -> tuple[Assignment, ...]:
     """Choose one worker for each sub-task.
 
@@ -55,6 +56,8 @@ def assign_workers(
         routing: Whether simulated workers may take part.
         probabilities: The policy's preference a node and worker, in catalog order; shape [S, W]. Without
             them the cheapest able worker is taken, the faster one among equals.
+        rank: Takes the next dearer worker instead, and so on, where there is no policy; the dearest if there
+            are not so many.
 
     Raises:
         NoWorkerError: A sub-task needs a call that no worker answers.
@@ -74,8 +77,10 @@ def assign_workers(
             share = row[workers.index(chosen.name)] / total if total > 0 else 1 / len(able)
             reason = f"the policy prefers it with {share:.0%} of {len(able)} candidates"
         else:
-            chosen = min(able, key=lambda worker: (estimates[worker.name].cost_usd, estimates[worker.name].latency_ms))
-            reason = f"the cheapest of {len(able)} candidates"
+            by_cost = sorted(able, key=lambda each: (estimates[each.name].cost_usd, estimates[each.name].latency_ms))
+            place = min(rank, len(able) - 1)
+            chosen = by_cost[place]
+            reason = f"the cheapest of {len(able)} candidates" if place == 0 else f"number {place + 1} by cost"
         assignments.append(
             Assignment(
                 worker=chosen.name,

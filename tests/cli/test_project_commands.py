@@ -155,8 +155,11 @@ def test_what_is_collected_can_be_learned_from(cli: Cli, corpus: Path, monkeypat
     assert all(record.simulated and record.completed for record in records)
     assert {record.source.template for record in records} == {f"rivers-{n}" for n in range(3)}
     assert all(record.source.split for record in records)
-    # Six simulated workers chat, all drawn alike.
-    assert {record.subtasks[0].propensity for record in records} == {1 / 6}
+    # The cheapest worker, then the next dearer one, then one of the six that chat, all drawn alike.
+    rounds = {number: [r for r in records if r.execution_id.endswith(f"-{number}")] for number in range(3)}
+    assert [{r.subtasks[0].propensity for r in rounds[number]} for number in range(3)] == [{1.0}, {1.0}, {1 / 6}]
+    (cheapest,), (next_one,) = ({r.subtasks[0].worker for r in rounds[number]} for number in range(2))
+    assert cheapest != next_one
     assert len({record.subtasks[0].worker for record in records}) > 1
     assert any(record.success for record in records), "simulated workers know the accepted answer"
     monkeypatch.setattr(console.out, "width", 200)
@@ -188,7 +191,7 @@ def test_collecting_without_the_workers_that_it_takes(cli: Cli, corpus: Path, tm
     (configs / "workers" / "simulated.yml").unlink()
     outcome = cli("collect", "--corpus", corpus, "--live", "0", "--project", configs)
     assert outcome.code == 2
-    assert "The catalog has no simulated worker, and --rounds 2 asks for" in outcome.err
+    assert "The catalog has no simulated worker, and --rounds 3 asks for" in outcome.err
 
 
 def test_an_unknown_data_set_is_bad_input(cli: Cli, tmp_path: Path) -> None:

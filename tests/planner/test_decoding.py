@@ -77,14 +77,14 @@ def test_transitions_and_presence_can_turn_the_order(network: PlannerNetwork) ->
     assert found[0].transition == pytest.approx(10.0)
 
 
-def test_twenty_is_the_most(network: PlannerNetwork) -> None:
+def test_no_plan_is_longer_than_allowed(network: PlannerNetwork) -> None:
     with torch.no_grad():
         network.decomposer.stop[-1].bias.fill_(-30.0)
     encoder = WordEncoder()
     encoded = InstructionEncoder(encoder).encode(["paint"])
     with torch.inference_mode():
         _, memory = network.look(encoded, describe_types(TASKS, encoder), torch.zeros(1, 3, FEATURES))
-        (found,) = beam_search(network.decomposer, memory, torch.zeros(4, 3), DecodingConfig())
+        (found,) = beam_search(network.decomposer, memory, torch.zeros(4, 3), DecodingConfig(beam=9, candidates=39))
     assert max(len(candidate.types) for candidate in found) == 3
 
 
