@@ -17,7 +17,7 @@ class PlannerConfig(Record):
     Attributes:
         encoder: Text encoder by name (`minilm` is packaged) or path of a transformers model.
         checkpoint: Weights of the learned planner; null means `phase1` under `paths.checkpoints`.
-        confidence_threshold: Below this confidence the fallback plans instead.
+        confidence_threshold: Below this confidence the LLM plans instead, where one is there to ask.
         fallback: Who plans then: an LLM, or the keyword rules.
         llm_worker: Worker that plans as LLM; null means the dearest endpoint of yours; without one,
             the rules plan.

@@ -312,3 +312,10 @@ def test_a_failing_endpoint_leaves_no_room_for_simulated_ones(online: Project, e
     assert not result.completed
     assert not result.simulated
     assert len(endpoint.requests) == 3
+
+
+def test_without_an_llm_to_ask_an_unsure_learned_plan_stands(configs: Path, tmp_path: Path) -> None:
+    project = load(configs, tmp_path / "home")
+    assert project.planner.confidence_threshold > 0
+    with open_runtime(project, mock=True, log=False) as runtime:
+        assert runtime.planner._threshold == 0.0
