@@ -46,7 +46,6 @@ SMALL_MEMBERS = 2
 """Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
 
 RATE_SCALE = 10.0
-RECURRENT_SCALE = 10.0
 
 Metrics = dict[str, float]
 
@@ -305,13 +304,8 @@ def _groups(network: PlannerEnsemble, config: Phase1Config) -> list[dict[str, An
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((decay, _scale(name)), []).append(parameter)
+        groups.setdefault((decay, RATE_SCALE), []).append(parameter)
     return [{"params": ps, "weight_decay": decay, "scale": scale} for (decay, scale), ps in groups.items()]
-
-
-def _scale(name: str) -> float:
-    """Everything that starts near its final size learns 10 times faster than the LSTM's recurrence."""
-    return RECURRENT_SCALE if ".lstm." in name else RATE_SCALE
 
 
 def _rate(step: int, total: int) -> float:
