@@ -46,6 +46,7 @@ SMALL_MEMBERS = 2
 """Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
 
 RATE_SCALE = 10.0
+"""Every part learns at this multiple of the configured rate."""
 
 Metrics = dict[str, float]
 
@@ -301,11 +302,11 @@ def _numbers(parts: LossParts, config: Phase1Config) -> Metrics:
 
 def _groups(network: PlannerEnsemble, config: Phase1Config) -> list[dict[str, Any]]:
     """Matrices decay, vectors and learned parts do not."""
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for parameter in network.parameters():
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((decay, RATE_SCALE), []).append(parameter)
-    return [{"params": ps, "weight_decay": decay, "scale": scale} for (decay, scale), ps in groups.items()]
+        groups.setdefault(decay, []).append(parameter)
+    return [{"params": ps, "weight_decay": decay, "scale": RATE_SCALE} for decay, ps in groups.items()]
 
 
 def _rate(step: int, total: int) -> float:
