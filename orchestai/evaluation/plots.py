@@ -15,6 +15,8 @@ from orchestai.evaluation.metrics import edges, reliability
 
 _BLUE, _ORANGE, _GREY, _GREEN, _RED = "#2b6cb0", "#dd6b20", "#718096", "#2f855a", "#c53030"
 _DPI = 120
+_WIDEST = 9.5
+"""Inches; what is wider does not fit the window in which Dagster shows a picture."""
 _SHOWN_LABELS = 40
 
 DrawnPlan = PlanExample | PlanPrediction | WorkflowGraph
@@ -219,7 +221,7 @@ def _figures(columns: int, width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(min(width, _WIDEST), height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(1, columns, index + 1) for index in range(columns)]
 
