@@ -17,7 +17,13 @@ def instruction_of(record: ExecutionLogRecord) -> Instruction:
         InstructionError: The logged text cannot be an instruction.
     """
     return Instruction(
-        text=record.instruction, tenant=record.tenant, acceptance=record.acceptance, inputs=record.inputs
+        text=record.instruction,
+        inputs=record.inputs,
+        constraints=record.constraints,
+        priority=record.priority,
+        budget=record.budget,
+        tenant=record.tenant,
+        acceptance=record.acceptance,
     )
 
 

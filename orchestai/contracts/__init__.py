@@ -13,7 +13,7 @@ from orchestai.contracts.catalog import (
 )
 from orchestai.contracts.example import PlanExample, PlanPrediction, PlanPredictor, Split
 from orchestai.contracts.graph import MAX_SUBTASKS, Subtask, WorkflowGraph
-from orchestai.contracts.instruction import Budget, Instruction, planning_text
+from orchestai.contracts.instruction import Budget, Instruction, Priority, planning_text
 from orchestai.contracts.plan import Assignment, Plan
 from orchestai.contracts.protocols import Planner, Worker, WorkerRequest
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, SubtaskRecord, WorkerOutput
@@ -34,6 +34,7 @@ __all__ = [
     "PlanPrediction",
     "PlanPredictor",
     "Planner",
+    "Priority",
     "SimulationProfile",
     "Split",
     "Subtask",

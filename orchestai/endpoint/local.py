@@ -80,9 +80,11 @@ class LocalEndpoint:
 
     @property
     def running(self) -> bool:
-        """Whether the server's process lives."""
-        if self._process is not None:
-            return self._process.poll() is None
+        """Whether the server's process lives.
+
+        The process table is asked, not `Popen.poll()`: that one still says "alive" while the last threads of a
+        killed server are on their way out.
+        """
         return self._state is not None and self._state.alive
 
     def start(self) -> Self:
@@ -107,7 +109,7 @@ class LocalEndpoint:
         state = self._state or self._file.read()
         stopped = state is not None and state.alive
         if stopped and state is not None:
-            _end(state, self._process)
+            _end(state)
         if self._process is not None:
             self._close_process()
         if state is not None:
@@ -132,9 +134,9 @@ class LocalEndpoint:
                 f"The local endpoint runs already at {self.base_url}.", remedy="Stop it before a new start."
             )
         find_model()
-        port = self._choose_port()
         if self._process is not None:
-            self._close_process()
+            self._close_process()  # once it is gone, so is its hold on the port
+        port = self._choose_port()
         process, announced = self._spawn(port)
         self._process = process
         try:
@@ -292,13 +294,13 @@ def ensure_running(config: EndpointConfig, home: Path, *, owned: bool = True) ->
     return endpoint
 
 
-def _end(state: EndpointState, process: subprocess.Popen[bytes] | None) -> None:
+def _end(state: EndpointState) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, number)
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         while time.monotonic() < deadline:
-            if (process.poll() is not None) if process is not None else not state.alive:
+            if not state.alive:
                 return
             time.sleep(0.02)
 

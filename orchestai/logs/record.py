@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orchestai.contracts import (
     AcceptanceCheck,
+    Budget,
     CheckResult,
     ExecutionResult,
     Instruction,
     Plan,
+    Priority,
     Split,
     SubtaskRecord,
     TaskCatalog,
@@ -109,6 +111,9 @@ class ExecutionLogRecord(Record):
         execution_id: Identity of the execution.
         instruction_id: Identity of the request.
         inputs: Material by name; a data URL of more than 64 KiB is kept as its hash only.
+        constraints: Conditions that the answer had to meet.
+        priority: How urgent it was.
+        budget: Limits in dollars, tokens and seconds.
         attempt: Which try at this execution it is; a resumed execution is the next one.
         sequence: Place among several records of the same attempt.
         schema_version: Version of this format.
@@ -132,6 +137,9 @@ class ExecutionLogRecord(Record):
     execution_id: str = Field(min_length=1)
     instruction_id: str = ""
     inputs: dict[str, str] = Field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    priority: Priority = "normal"
+    budget: Budget = Budget()
     attempt: Count = 1
     sequence: Count = 0
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -237,6 +245,9 @@ class ExecutionLogRecord(Record):
             execution_id=result.execution_id,
             instruction_id=instruction.id,
             inputs={name: _shorten(value) for name, value in instruction.inputs.items()},
+            constraints=instruction.constraints,
+            priority=instruction.priority,
+            budget=instruction.budget,
             attempt=attempt,
             sequence=sequence,
             tenant=instruction.tenant,

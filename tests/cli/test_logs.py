@@ -112,7 +112,8 @@ def test_an_unknown_execution_is_bad_input(cli: Cli, command: tuple[str, ...]) -
 
 
 def test_replay_runs_the_logged_plan_again(cli: Cli, endpoint: Endpoint) -> None:
-    cli("run", QUESTION, "-i", _note())
+    limits = ("--constraint", "one word", "--priority", "high", "--budget-usd", "0.5", "--budget-seconds", "30")
+    cli("run", QUESTION, "-i", _note(), *limits)
     endpoint.answer = says("Lyon")
     first = cli.records[0]
     outcome = cli("logs", "replay", first.execution_id)
@@ -122,6 +123,9 @@ def test_replay_runs_the_logged_plan_again(cli: Cli, endpoint: Endpoint) -> None
     again = cli.records[0]
     assert again.execution_id != first.execution_id
     assert (again.instruction, again.inputs) == (first.instruction, first.inputs)
+    assert (first.constraints, first.priority) == (("one word",), "high")
+    assert (first.budget.usd, first.budget.seconds) == (0.5, 30)
+    assert (again.constraints, again.priority, again.budget) == (first.constraints, first.priority, first.budget)
     assert again.planner_outputs.task_types == first.planner_outputs.task_types
     assert endpoint.prompts[0] == endpoint.prompts[1]
 
