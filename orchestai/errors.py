@@ -3,6 +3,7 @@
 OrchestAIError                     code, remedy
 ├── InputError                     the caller's input is wrong (HTTP 400, CLI exit 2)
 │   ├── InstructionError           empty, too long, binary
+│   ├── IdempotencyError           one key for two different requests
 │   ├── ConfigError                problems: one entry a wrong key, with file, line and remedy
 │   ├── PlanError                  a graph that cannot be run
 │   │   ├── CycleError             cycle: the indices that form it
@@ -14,13 +15,19 @@ OrchestAIError                     code, remedy
 │   │   ├── RateLimitedError       retry_after_s
 │   │   ├── WorkerTimeoutError
 │   │   ├── WorkerUnavailableError refused, reset, 5xx
-│   │   └── MalformedResponseError not the format that was asked for
+│   │   ├── MalformedResponseError not the format that was asked for
+│   │   └── BreakerOpenError       not called: it failed too often; reopens_in_s
 │   ├── WorkerAuthError            401 and 403: no or wrong key
 │   ├── WorkerRequestError         400, 404, 413, 422: the request itself is refused
-│   └── NoWorkerError              no worker offers what the sub-task needs
+│   ├── NoWorkerError              no worker offers what the sub-task needs
+│   ├── NoArmError                 no arm that is available offers a capability
+│   └── SandboxUnavailableError    code cannot be confined on this machine, so it is not run
+├── ChannelError                   a direct message between arms that is not allowed
 ├── ResourceLimitError             a limit of ours or the caller's is reached
 │   ├── BudgetExceededError
 │   └── DeadlineExceededError
+├── ExecutionStoppedError          somebody cancelled it
+├── UnknownOutcomeError            a call with external effects was cut off by a crash
 ├── StorageError                   disk full, no permission, path: where
 └── EndpointError                  a local server cannot start: port taken, model missing
 """
@@ -71,6 +78,19 @@ class InstructionError(InputError):
     """An instruction that cannot be accepted."""
 
     code = "invalid_instruction"
+
+
+class IdempotencyError(InputError):
+    """A key that stands for another request already."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key {key!r} was used for another request.",
+            remedy="Send the very same request again, or a new key.",
+        )
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -214,6 +234,25 @@ class MalformedResponseError(TransientWorkerError):
         self.answer = answer
 
 
+class BreakerOpenError(TransientWorkerError):
+    """The worker is not called for a while, because it failed too often in a row.
+
+    Args:
+        worker: Name of the worker.
+        reopens_in_s: Seconds until one call may try it again.
+    """
+
+    code = "breaker_open"
+
+    def __init__(self, worker: str, reopens_in_s: float) -> None:
+        super().__init__(
+            f"Worker {worker!r} failed too often; it is tried again in {reopens_in_s:.0f} s.",
+            worker=worker,
+            remedy="Let another worker do the sub-task, or see the log for why it fails.",
+        )
+        self.reopens_in_s = reopens_in_s
+
+
 class WorkerAuthError(WorkerError):
     """The worker wants a key, or another one."""
 
@@ -239,6 +278,33 @@ class NoWorkerError(WorkerError):
         )
         self.task_type = task_type
         self.modality = modality
+
+
+class NoArmError(WorkerError):
+    """No arm that is available offers a capability."""
+
+    code = "no_arm"
+
+    def __init__(self, capability: str, *, offered: list[str]) -> None:
+        super().__init__(
+            f"No available arm offers {capability!r}.",
+            worker="(none)",
+            remedy=f"Register or enable one; offered now: {', '.join(offered) or '(nothing)'}.",
+        )
+        self.capability = capability
+        self.offered = offered
+
+
+class SandboxUnavailableError(WorkerError):
+    """Code cannot be confined on this machine, so it is not run."""
+
+    code = "sandbox_unavailable"
+
+
+class ChannelError(OrchestAIError):
+    """A direct message between arms that is not allowed: undeclared, forged, or beyond its sender's grant."""
+
+    code = "channel_refused"
 
 
 class ResourceLimitError(OrchestAIError):
@@ -284,6 +350,29 @@ class DeadlineExceededError(ResourceLimitError):
     code = "deadline_exceeded"
 
 
+class ExecutionStoppedError(OrchestAIError):
+    """Somebody ended the execution before it was through."""
+
+    code = "cancelled"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The execution was stopped: {reason}.")
+        self.reason = reason
+
+
+class UnknownOutcomeError(OrchestAIError):
+    """A call with external effects was begun, and the process ended before it told how it went."""
+
+    code = "unknown_outcome"
+
+    def __init__(self, node: int) -> None:
+        super().__init__(
+            f"Sub-task {node} has effects outside and was cut off; nobody knows whether they happened.",
+            remedy="Look at the outside system, then send the instruction again if they did not.",
+        )
+        self.node = node
+
+
 class StorageError(OrchestAIError):
     """A file cannot be written or read.
 
@@ -308,4 +397,4 @@ class EndpointError(OrchestAIError):
 
 def is_retryable(error: BaseException) -> bool:
     """Say whether the same call may succeed if tried again."""
-    return isinstance(error, TransientWorkerError)
+    return isinstance(error, TransientWorkerError) and not isinstance(error, BreakerOpenError)

@@ -17,16 +17,22 @@ class EngineConfig(Record):
         backoff_min_s: Pause before the second call.
         backoff_max_s: Longest pause between two calls.
         backoff_jitter_s: Random part of the pause, so that many retries do not come at once.
-        max_parallel: Sub-tasks that run at a time; null means no limit.
+        max_workers: Workers tried for one sub-task, the planned one included.
+        max_parallel: Sub-tasks of one execution that run at a time; null means no limit.
         default_timeout_s: Time allowed for one call if the worker sets none.
+        stand_ins: Good answers that are kept, to be given again while every worker of a sub-task is down.
+        default_answer: What to answer then where none is kept; null lets the sub-task fail.
     """
 
     max_attempts: int = Field(default=3, ge=1, le=20)
+    max_workers: int = Field(default=3, ge=1)
     backoff_min_s: float = Field(default=1.0, ge=0)
     backoff_max_s: float = Field(default=10.0, ge=0)
     backoff_jitter_s: float = Field(default=0.5, ge=0)
     max_parallel: int | None = Field(default=None, ge=1)
     default_timeout_s: float = Field(default=60.0, gt=0)
+    stand_ins: int = Field(default=1024, ge=0)
+    default_answer: str | None = None
 
     @model_validator(mode="after")
     def _check_backoff(self) -> Self:

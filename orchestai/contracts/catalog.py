@@ -85,6 +85,8 @@ class WorkerProfile(Record):
         context_tokens: The most that it reads.
         max_concurrency: Calls at a time; null means no limit.
         timeout_s: Time allowed for one call.
+        external_effects: Whether a call changes something outside (sends, books, pays): such a call is made at
+            most once, and a person may be asked first.
         simulation: Set for workers that the simulator plays.
     """
 
@@ -100,6 +102,7 @@ class WorkerProfile(Record):
     context_tokens: int = Field(default=8192, ge=1)
     max_concurrency: int | None = Field(default=None, ge=1)
     timeout_s: float = Field(default=60.0, gt=0)
+    external_effects: bool = False
     simulation: SimulationProfile | None = None
 
     @property

@@ -106,6 +106,15 @@ class WorkflowGraph(Record):
         """All (parent, child) pairs."""
         return tuple((parent, child) for child, ps in enumerate(self.dependencies) for parent in ps)
 
+    @cached_property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """Nodes that wait for each node."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for child, parents in enumerate(self.dependencies):
+            for parent in parents:
+                found[parent].append(child)
+        return tuple(tuple(nodes) for nodes in found)
+
     @property
     def sinks(self) -> tuple[int, ...]:
         """Nodes that nobody waits for: their outputs form the answer."""

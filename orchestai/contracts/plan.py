@@ -20,12 +20,14 @@ class Assignment(Record):
     Attributes:
         worker: Name of the worker.
         reason: Why this one, in words for the user.
+        alternatives: Who else may do it, the best first, if that worker cannot.
         propensity: Probability with which the policy chose it; needed for off-policy estimates.
         estimated_cost_usd: Expected price of the call.
         estimated_latency_ms: Expected time of the call.
     """
 
     worker: str
+    alternatives: tuple[str, ...] = ()
     reason: str = ""
     propensity: float | None = Field(default=None, ge=0, le=1)
     estimated_cost_usd: float = Field(default=0.0, ge=0)

@@ -44,6 +44,7 @@ class SubtaskRecord(Record):
         task_type: Name of its type.
         description: What was asked.
         worker: Who answered last.
+        gave_up: Workers tried before that one, in order.
         simulated: Whether that worker is simulated.
         status: `done`, `failed`, or `skipped` because a parent failed.
         attempts: Calls made, retries included.
@@ -60,6 +61,7 @@ class SubtaskRecord(Record):
     task_type: str
     description: str = ""
     worker: str
+    gave_up: tuple[str, ...] = ()
     simulated: bool = False
     status: SubtaskStatus
     attempts: int = 0
@@ -115,7 +117,7 @@ class ExecutionResult(Record):
 
 
 class ExecutionEvent(Record):
-    """One change of state that a host may show while the engine runs."""
+    """One change of state that a host may show while the engine runs; `content` comes with `done`."""
 
     execution_id: str
     index: int
@@ -125,3 +127,4 @@ class ExecutionEvent(Record):
     cost_usd: float = 0.0
     latency_ms: float = 0.0
     error: str | None = None
+    content: Any = None

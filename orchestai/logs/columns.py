@@ -31,6 +31,7 @@ def execution_schema() -> pa.Schema:
             ("task_type", text),
             ("description", text),
             ("worker", text),
+            ("gave_up", pa.list_(text)),
             ("simulated", pa.bool_()),
             ("status", text),
             ("attempts", pa.int32()),

@@ -1,0 +1,178 @@
+"""One sub-task from request to record: the planned worker with retries, then the next-best one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from orchestai.config import EngineConfig
+from orchestai.contracts import Assignment, Subtask, SubtaskRecord, Worker, WorkerOutput, WorkerProfile, WorkerRequest
+from orchestai.engine.ledger import Ledger, Reservation, worst_case
+from orchestai.engine.retry import call_with_retries
+from orchestai.errors import (
+    BudgetExceededError,
+    DeadlineExceededError,
+    EndpointError,
+    OrchestAIError,
+    WorkerError,
+    WorkerRequestError,
+    WorkerTimeoutError,
+)
+
+Notify = Callable[..., None]
+Call = Callable[[Worker, WorkerRequest], Awaitable[WorkerOutput]]
+
+
+class SubtaskRun:
+    """One pass over one sub-task, and what is counted meanwhile.
+
+    Args:
+        config: Attempts, pauses and time limits.
+        ledger: Budget to reserve from.
+        notify: Called with status and fields of the event at each change of state.
+        call: Makes one call; between it and the worker stand the limits of the host.
+        before_effect: Awaited before a call with external effects.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        ledger: Ledger,
+        *,
+        notify: Notify | None,
+        call: Call,
+        before_effect: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._notify = notify or _ignore
+        self._call = call
+        self._before_effect = before_effect
+        self._started = time.monotonic()
+        self._attempts = 0
+        self._input_tokens = 0
+        self._output_tokens = 0
+        self._cost_usd = 0.0
+        self._effect_begun = False
+        self._names: list[str] = []
+        self._profile: WorkerProfile | None = None
+        self.errors: list[OrchestAIError] = []
+
+    async def run(
+        self, names: tuple[str, ...], find: Callable[[str], Worker], request: WorkerRequest
+    ) -> WorkerOutput | None:
+        """Try the workers in turn; None if all of them failed, with the reasons in `errors`."""
+        self._notify("running")
+        for name in names[: self._config.max_workers]:
+            self._names.append(name)
+            if len(self._names) > 1:
+                self._notify("retrying", attempt=self._attempts, error=str(self.errors[-1]), worker=name)
+            try:
+                worker = find(name)
+                self._profile = worker.profile
+                return await self._attempts_at(worker, request)
+            except OrchestAIError as error:
+                self.errors.append(error)
+                if self._effect_begun or not _another_may_help(error):
+                    break
+            except Exception as error:  # a worker with a bug must not take the other sub-tasks with it
+                self.errors.append(OrchestAIError(f"{type(error).__name__}: {error}"))
+                if self._effect_begun:
+                    break
+        return None
+
+    def out_of_time(self, timeout_s: float | None) -> None:
+        """Note that the time allowed for all attempts is over."""
+        self.errors.append(DeadlineExceededError(f"The {timeout_s:g} s allowed for the sub-task are over."))
+
+    def record(
+        self,
+        index: int,
+        subtask: Subtask,
+        assignment: Assignment,
+        *,
+        simulated: bool,
+        output: WorkerOutput | None,
+        prompt_version: str | None,
+    ) -> tuple[SubtaskRecord, WorkerOutput]:
+        """Return the record of the sub-task, and its output."""
+        latency_ms = (time.monotonic() - self._started) * 1000
+        failure = None
+        if output is None:
+            failure = f"{self.errors[-1].code}: {self.errors[-1]}"
+            output = WorkerOutput(success=False, error=failure, latency_ms=latency_ms, cost=self._cost_usd)
+        worker = self._names[-1] if self._names else assignment.worker
+        if self._profile is not None:
+            simulated = self._profile.simulated
+        record = SubtaskRecord(
+            index=index,
+            task_type=subtask.task_type,
+            description=subtask.description,
+            worker=worker,
+            gave_up=tuple(self._names[:-1]),
+            simulated=simulated,
+            status="done" if failure is None else "failed",
+            attempts=self._attempts,
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+            cost_usd=self._cost_usd,
+            latency_ms=latency_ms,
+            # The policy chose the planned worker; nobody chose the one that stood in.
+            propensity=assignment.propensity if worker == assignment.worker else None,
+            prompt_version=prompt_version,
+            error=failure,
+        )
+        return record, output
+
+    async def _attempts_at(self, worker: Worker, request: WorkerRequest) -> WorkerOutput:
+        profile = worker.profile
+        own_limit = "timeout_s" in profile.model_fields_set
+        limit_s = request.timeout_s or (profile.timeout_s if own_limit else self._config.default_timeout_s)
+
+        async def attempt() -> WorkerOutput:
+            self._attempts += 1
+            reservation = self._ledger.reserve(*worst_case(profile, request))
+            output = None
+            try:
+                if profile.external_effects:
+                    await self._before_effect()
+                    self._effect_begun = True
+                async with asyncio.timeout(limit_s):
+                    output = await self._call(worker, request)
+            except TimeoutError:
+                message = f"No complete answer from {profile.name!r} within {limit_s:g} s."
+                raise WorkerTimeoutError(message, worker=profile.name) from None
+            finally:
+                self._settle(reservation, output)
+            return output
+
+        if profile.external_effects:
+            return await attempt()  # it may have happened although it failed: never a second time
+        return await call_with_retries(attempt, self._config, self._tell_retry)
+
+    def _settle(self, reservation: Reservation, output: WorkerOutput | None) -> None:
+        if output is None:
+            self._ledger.settle(reservation, 0.0, 0)
+            return
+        input_tokens = int(output.metadata.get("input_tokens") or 0)
+        output_tokens = int(output.metadata.get("output_tokens") or 0)
+        self._ledger.settle(reservation, output.cost, input_tokens + output_tokens)
+        self._input_tokens += input_tokens
+        self._output_tokens += output_tokens
+        self._cost_usd += output.cost
+
+    def _tell_retry(self, error: OrchestAIError) -> None:
+        self._notify("retrying", attempt=self._attempts, error=str(error))
+
+
+def _another_may_help(error: OrchestAIError) -> bool:
+    """Say whether another worker may succeed where one failed; a refused request stays a refused request."""
+    if isinstance(error, WorkerRequestError):
+        return False
+    return isinstance(error, WorkerError | EndpointError | BudgetExceededError)
+
+
+def _ignore(*_status: Any, **_fields: Any) -> None:
+    return None
