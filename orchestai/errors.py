@@ -26,6 +26,7 @@ OrchestAIError                     code, remedy
 ├── ResourceLimitError             a limit of ours or the caller's is reached
 │   ├── BudgetExceededError
 │   └── DeadlineExceededError
+├── ApprovalNeededError            a person has to allow the plan; execution_id, expires
 ├── ExecutionStoppedError          somebody cancelled it
 ├── UnknownOutcomeError            a call with external effects was cut off by a crash
 ├── StorageError                   disk full, no permission, path: where
@@ -348,6 +349,27 @@ class DeadlineExceededError(ResourceLimitError):
     """The time allowed for the whole execution is over."""
 
     code = "deadline_exceeded"
+
+
+class ApprovalNeededError(OrchestAIError):
+    """A person has to allow the plan before it runs.
+
+    Args:
+        execution_id: What waits.
+        reason: Why a person is asked.
+        expires: Unix time at which it ends by itself.
+    """
+
+    code = "approval_needed"
+
+    def __init__(self, execution_id: str, reason: str, expires: float) -> None:
+        super().__init__(
+            f"Execution {execution_id} waits for approval: {reason}.",
+            remedy=f"Allow it with `orchestai approve {execution_id}`, or refuse it with `--reject`.",
+        )
+        self.execution_id = execution_id
+        self.reason = reason
+        self.expires = expires
 
 
 class ExecutionStoppedError(OrchestAIError):

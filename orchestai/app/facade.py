@@ -8,10 +8,11 @@ from types import TracebackType
 
 from pydantic import ValidationError
 
-from orchestai.app.runtime import Execution, build_runtime
+from orchestai.app.executions import Execution
+from orchestai.app.runtime import build_runtime
 from orchestai.config import Settings, load_project
 from orchestai.contracts import ExecutionResult, Instruction, Plan
-from orchestai.engine.engine import OnEvent
+from orchestai.engine.execution import OnEvent
 from orchestai.errors import InputError
 
 

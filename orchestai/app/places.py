@@ -12,6 +12,11 @@ def executions_folder(project: Project) -> Path:
     return project.paths.data / "execution_logs"
 
 
+def executions_state(project: Project) -> Path:
+    """Return the folder of what is known of executions that are not ended."""
+    return project.paths.state / "executions"
+
+
 def execution_tables(project: Project) -> list[Path]:
     """Return the tables of all days present, the oldest first."""
     return sorted(executions_folder(project).glob("????-??-??.parquet"))

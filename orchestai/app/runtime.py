@@ -5,30 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
+from orchestai.app.executions import Execution, Executions
 from orchestai.app.loop import LoopThread
+from orchestai.app.places import executions_state
 from orchestai.app.planning import build_planner
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
 from orchestai.contracts import ExecutionResult, Instruction, Plan
 from orchestai.engine import Engine
-from orchestai.engine.engine import OnEvent
+from orchestai.engine.execution import OnEvent
+from orchestai.engine.store import ExecutionStore
 from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource
 from orchestai.planner.planner import HybridPlanner
 from orchestai.prompts import PromptLibrary
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A plan and what came of it."""
-
-    plan: Plan
-    result: ExecutionResult
 
 
 class Runtime:
@@ -42,6 +36,8 @@ class Runtime:
         planner: Makes plans.
         engine: Runs plans.
         logger: Takes down every execution before it is acknowledged; None when logging is off.
+        store: What is to be done and what was done, for the process after this one; None without a log.
+        executions: Accepts, runs, cancels and resumes; for hosts on the runtime's own event loop.
         workforce: The workers and the local servers behind them.
     """
 
@@ -52,13 +48,24 @@ class Runtime:
         planner: HybridPlanner,
         engine: Engine,
         logger: ExecutionLogger | None,
+        store: ExecutionStore | None,
         workforce: Workforce,
     ) -> None:
         self.project = project
         self.planner = planner
         self.engine = engine
         self.logger = logger
+        self.store = store
         self.workforce = workforce
+        self.executions = Executions(
+            planner=planner,
+            engine=engine,
+            logger=logger,
+            store=store,
+            workers=workforce.catalog,
+            config=project.engine,
+            make_record=self._record,
+        )
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
         self._closed = False
@@ -78,17 +85,25 @@ class Runtime:
         *,
         source: ExecutionSource | None = None,
         on_event: OnEvent | None = None,
+        on_plan: Callable[[str, Plan], None] | None = None,
         execution_id: str | None = None,
     ) -> Execution:
         """Plan (unless a plan is given), run, log; it returns when the log is on disk.
 
+        Args:
+            instruction: What is asked.
+            plan: Graph and workers, if they are known.
+            source: Where the instruction came from.
+            on_event: Told of every change of state.
+            on_plan: Told the execution's id and its plan before the first sub-task starts.
+            execution_id: Identity of the execution; made when not given.
+
         Raises:
+            ApprovalNeededError: A person has to allow the plan first; the execution waits on disk.
             NoWorkerError: A sub-task needs a call that no worker answers.
             StorageError: The log cannot be written.
         """
-        return await self._hand_over(
-            self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id)
-        )
+        return await self._hand_over(self._run(instruction, plan, source, on_event, on_plan, execution_id))
 
     def plan(self, instruction: Instruction) -> Plan:
         """Plan without running; see `aplan`."""
@@ -101,10 +116,11 @@ class Runtime:
         *,
         source: ExecutionSource | None = None,
         on_event: OnEvent | None = None,
+        on_plan: Callable[[str, Plan], None] | None = None,
         execution_id: str | None = None,
     ) -> Execution:
         """Plan, run, log; see `aexecute`."""
-        return self._call(self._execute(instruction, plan, source or ExecutionSource(), on_event, execution_id))
+        return self._call(self._run(instruction, plan, source, on_event, on_plan, execution_id))
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses this runtime from synchronous code."""
@@ -128,29 +144,42 @@ class Runtime:
             else:
                 thread.close(self.workforce.aclose)
         finally:
-            if self.logger is not None:
-                self.logger.close()
+            try:
+                if self.store is not None:
+                    self.store.close()
+            finally:
+                if self.logger is not None:
+                    self.logger.close()
 
     async def aclose(self) -> None:
         """Close from asynchronous code; see `close`."""
         await asyncio.to_thread(self.close)
 
-    async def _execute(
+    def _run(
         self,
         instruction: Instruction,
         plan: Plan | None,
-        source: ExecutionSource,
+        source: ExecutionSource | None,
         on_event: OnEvent | None,
+        on_plan: Callable[[str, Plan], None] | None,
         execution_id: str | None,
-    ) -> Execution:
-        plan = plan or await self.planner.plan(instruction)
-        result = await self.engine.execute(instruction, plan, execution_id=execution_id, on_event=on_event)
-        if self.logger is not None:
-            await self.logger.alog(self._record(instruction, plan, result, source))
-        return Execution(plan, result)
+    ) -> Coroutine[Any, Any, Execution]:
+        return self.executions.run(
+            instruction,
+            plan,
+            source=source or ExecutionSource(),
+            on_event=on_event,
+            on_plan=on_plan,
+            execution_id=execution_id,
+        )
 
     def _record(
-        self, instruction: Instruction, plan: Plan, result: ExecutionResult, source: ExecutionSource
+        self,
+        instruction: Instruction,
+        plan: Plan,
+        result: ExecutionResult,
+        source: ExecutionSource,
+        attempt: int = 1,
     ) -> ExecutionLogRecord:
         return ExecutionLogRecord.of(
             instruction,
@@ -159,6 +188,7 @@ class Runtime:
             tasks=self.project.tasks,
             workers=self.project.workers,
             source=source,
+            attempt=attempt,
         )
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -227,4 +257,5 @@ def build_runtime(
     engine = Engine(workforce, prompts, project.tasks, project.engine, profiles=workforce.catalog)
     planner = build_planner(project, workforce, prompts, learned=learned)
     logger = ExecutionLogger(project.paths.execution_logs, project.logs) if log else None
-    return Runtime(project, planner=planner, engine=engine, logger=logger, workforce=workforce)
+    store = ExecutionStore(executions_state(project)) if log else None
+    return Runtime(project, planner=planner, engine=engine, logger=logger, store=store, workforce=workforce)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import click
 import typer
 
-from orchestai.cli import config, data, doctor, init, learn, logs, run, serve
+from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve
 from orchestai.cli.console import err, print_error
-from orchestai.errors import InputError, OrchestAIError
+from orchestai.errors import ApprovalNeededError, InputError, OrchestAIError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_WAITING = 4
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -24,12 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, serve, run, data, learn, logs, config, doctor):
+for module in (init, serve, run, durable, data, learn, logs, config, doctor):
     module.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit code 0 done, 1 failed, 2 bad input, 3 refused, 130 interrupted."""
+    """Run the command line; exit code 0 done, 1 failed, 2 bad input, 3 refused, 4 waits, 130 interrupted."""
     try:
         code = app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OrchestAIError as error:
         print_error(error.code, error)
         code = EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
+        code = EXIT_WAITING if isinstance(error, ApprovalNeededError) else code
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has gone; nothing more can be said
         code = EXIT_FAILED

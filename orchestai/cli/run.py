@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.live import Live
@@ -19,7 +17,6 @@ from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
     TargetOption,
-    clean,
     dollars,
     err,
     milliseconds,
@@ -29,8 +26,9 @@ from orchestai.cli.console import (
     print_json,
     safe,
 )
+from orchestai.cli.results import result_json, show_result
 from orchestai.cli.tree import PlanTree, simulated_nodes
-from orchestai.contracts import ExecutionResult, Instruction, Plan, WorkerCatalog
+from orchestai.contracts import Instruction, Plan, WorkerCatalog
 from orchestai.errors import InputError, InstructionError
 
 _MEDIA = {
@@ -56,6 +54,9 @@ def run(
         [], "--constraint", "-c", help="A condition on the answer.", show_default=False
     ),
     priority: str = typer.Option("normal", help="low, normal or high."),
+    idempotency_key: str = typer.Option(
+        None, "--idempotency-key", help="Two runs with the same key are one: the second prints the first's answer."
+    ),
     mock: bool = typer.Option(False, "--mock", help="Let the simulator play every worker; no network."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Plan, estimate and explain; run nothing."),
     as_json: bool = JsonOption,
@@ -70,6 +71,7 @@ def run(
         constraints=constraints,
         priority=priority,
         budget={"usd": budget_usd, "seconds": budget_seconds},
+        idempotency_key=idempotency_key,
     )
     with open_runtime(project, mock=mock, log=not dry_run) as runtime:
         workers = runtime.workforce.catalog
@@ -80,7 +82,7 @@ def run(
         tree = PlanTree(the_plan, simulated_nodes(the_plan, workers))
         if as_json:
             result = runtime.execute(request, the_plan).result
-            print_json(_result_json(the_plan, result))
+            print_json(result_json(the_plan, result))
         elif err.is_terminal:
             with Live(tree, console=err, refresh_per_second=12):
                 result = runtime.execute(request, the_plan, on_event=tree.update).result
@@ -88,7 +90,7 @@ def run(
             result = runtime.execute(request, the_plan, on_event=tree.update).result
             err.print(tree)
     if not as_json:
-        _show_result(result)
+        show_result(result)
     if not result.completed:
         raise typer.Exit(1)
 
@@ -136,6 +138,7 @@ def build_instruction(
     constraints: list[str] | None = None,
     priority: str = "normal",
     budget: Mapping[str, float | None] | None = None,
+    idempotency_key: str | None = None,
 ) -> Instruction:
     """Make an instruction of what the command line gave.
 
@@ -153,6 +156,7 @@ def build_instruction(
             "constraints": tuple(constraints or ()),
             "priority": priority,
             "budget": budget or {},
+            "idempotency_key": idempotency_key,
         },
     )
 
@@ -212,37 +216,3 @@ def _show_dry_run(the_plan: Plan, workers: WorkerCatalog, as_json: bool) -> None
         f"Estimate: {dollars(the_plan.estimated_cost_usd)}, "
         f"{milliseconds(the_plan.estimated_latency_ms)} on the critical path. Nothing was run."
     )
-
-
-def _show_result(result: ExecutionResult) -> None:
-    if result.answer:
-        # Not through rich, which would wrap lines and expand tabs.
-        typer.echo(f"\n{clean(result.answer)}\n")
-    else:
-        out.print("\n[dim](no answer)[/]\n")
-    if result.simulated:
-        err.print("[magenta]Simulated workers took part; their words are made up.[/]")
-    failed = [check for check in result.checks if not check.held]
-    state = "[green]done[/]" if result.completed else "[red]failed[/]"
-    err.print(
-        f"{state} · {dollars(result.total_cost)} · {milliseconds(result.total_latency_ms)} · "
-        f"{result.retry_count} retries · execution {result.execution_id}",
-        soft_wrap=True,
-    )
-    for check in failed:
-        err.print(f"[red]not accepted:[/] {safe(check.check.model_dump_json(exclude_defaults=True))}")
-    if result.error:
-        err.print(plain(result.error, "red"), soft_wrap=True)
-
-
-def _result_json(the_plan: Plan, result: ExecutionResult) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(result.model_dump_json())
-    return {
-        "execution_id": result.execution_id,
-        "answer": result.answer,
-        "success": result.success,
-        "completed": result.completed,
-        "simulated": result.simulated,
-        "plan": json.loads(the_plan.model_dump_json()),
-        "result": body,
-    }

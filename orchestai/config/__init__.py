@@ -13,7 +13,7 @@ from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.project import Project
 from orchestai.config.prompts import PromptTemplate
-from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
+from orchestai.config.runtime import ApprovalConfig, EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
 from orchestai.config.schemas import write_schemas
 from orchestai.config.settings import Settings
 from orchestai.config.sources import FreshnessConfig, SourceConfig
@@ -27,6 +27,7 @@ from orchestai.config.training import (
 )
 
 __all__ = [
+    "ApprovalConfig",
     "DagsterConfig",
     "EndpointConfig",
     "EngineConfig",

@@ -9,6 +9,20 @@ from pydantic import Field, model_validator
 from orchestai.contracts.base import Record
 
 
+class ApprovalConfig(Record):
+    """Which plans wait for a person before they run.
+
+    Attributes:
+        below_confidence: Plans that the planner is less sure of; null asks for none of them.
+        external_effects: Plans with a worker whose calls change something outside.
+        expires_s: How long they wait.
+    """
+
+    below_confidence: float | None = Field(default=None, ge=0, le=1)
+    external_effects: bool = True
+    expires_s: float = Field(default=86_400.0, gt=0)
+
+
 class EngineConfig(Record):
     """How a plan is executed.
 
@@ -22,6 +36,8 @@ class EngineConfig(Record):
         default_timeout_s: Time allowed for one call if the worker sets none.
         stand_ins: Good answers that are kept, to be given again while every worker of a sub-task is down.
         default_answer: What to answer then where none is kept; null lets the sub-task fail.
+        approval: Which plans wait for a person.
+        keep_days: How long ended executions are kept for repeated requests and searches; the log keeps all.
     """
 
     max_attempts: int = Field(default=3, ge=1, le=20)
@@ -33,6 +49,8 @@ class EngineConfig(Record):
     default_timeout_s: float = Field(default=60.0, gt=0)
     stand_ins: int = Field(default=1024, ge=0)
     default_answer: str | None = None
+    approval: ApprovalConfig = ApprovalConfig()
+    keep_days: float = Field(default=30.0, gt=0)
 
     @model_validator(mode="after")
     def _check_backoff(self) -> Self:

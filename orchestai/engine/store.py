@@ -206,7 +206,9 @@ class ExecutionStore:
 
     def start(self, execution_id: str, plan: Plan) -> Future[None]:
         """Note the plan that runs now."""
-        return self._update(execution_id, status="running", plan=plan.model_dump_json())
+        return self._update(
+            execution_id, status="running", plan=plan.model_dump_json(), owner=self._owner.name, reason=None
+        )
 
     def wait(self, execution_id: str, plan: Plan, *, reason: str, expires: float) -> Future[None]:
         """Let an execution wait for a person; nobody owns it meanwhile."""

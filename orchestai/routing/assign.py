@@ -18,6 +18,8 @@ from orchestai.contracts import (
 )
 from orchestai.errors import NoWorkerError
 
+_MOST_ALTERNATIVES = 4
+
 
 def candidates(task_type: TaskType, workers: WorkerCatalog, routing: RoutingConfig) -> tuple[WorkerProfile, ...]:
     """Return the workers that may do a sub-task of this type, in catalog order.
@@ -68,22 +70,25 @@ def assign_workers(
         task_type = tasks[subtask.task_type]
         able = candidates(task_type, workers, routing)
         estimates = {worker.name: estimate(worker, task_type, chars) for worker in able}
+        by_cost = sorted(able, key=lambda each: (estimates[each.name].cost_usd, estimates[each.name].latency_ms))
+        ranked = by_cost
         if len(able) == 1:
             chosen, reason = able[0], f"the only worker for {task_type.modality.value} calls"
         elif probabilities is not None:
             row = probabilities[index]
-            chosen = max(able, key=lambda worker: row[workers.index(worker.name)])
+            ranked = sorted(able, key=lambda worker: -row[workers.index(worker.name)])
+            chosen = ranked[0]
             total = sum(row[workers.index(worker.name)] for worker in able)
             share = row[workers.index(chosen.name)] / total if total > 0 else 1 / len(able)
             reason = f"the policy prefers it with {share:.0%} of {len(able)} candidates"
         else:
-            by_cost = sorted(able, key=lambda each: (estimates[each.name].cost_usd, estimates[each.name].latency_ms))
             place = min(rank, len(able) - 1)
             chosen = by_cost[place]
             reason = f"the cheapest of {len(able)} candidates" if place == 0 else f"number {place + 1} by cost"
         assignments.append(
             Assignment(
                 worker=chosen.name,
+                alternatives=tuple(worker.name for worker in ranked if worker is not chosen)[:_MOST_ALTERNATIVES],
                 reason=reason,
                 propensity=1.0,  # the choice is deterministic
                 estimated_cost_usd=estimates[chosen.name].cost_usd,
@@ -119,6 +124,7 @@ def explore_workers(
         assignments.append(
             Assignment(
                 worker=chosen.name,
+                # No alternatives: what is wanted here is the outcome of this very worker.
                 reason=f"drawn at random from {len(able)} candidates",
                 propensity=1 / len(able),
                 estimated_cost_usd=cost.cost_usd,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from werkzeug import Request, Response
 
-from orchestai.app.runtime import Execution, build_runtime, open_runtime
+from orchestai.app.executions import Execution
+from orchestai.app.runtime import build_runtime, open_runtime
 from orchestai.config import Project, RoutingConfig
 from orchestai.contracts import (
     AcceptanceCheck,
