@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.table import Table
 
 from orchestai.app.executions import Execution
 from orchestai.app.runtime import Runtime, open_runtime
@@ -113,9 +112,8 @@ def _list_waiting(runtime: Runtime, as_json: bool) -> None:
     if not waiting:
         err.print("Nothing waits for approval.")
         return
-    table = Table("execution", "instruction", "why a person is asked", "expires (UTC)", box=None, header_style="dim")
-    for stored in waiting:
+    for stored in waiting:  # no table: the id must stay whole to be copied
         expires = datetime.fromtimestamp(stored.expires or 0, UTC)
-        text = " ".join(stored.instruction.text.split())
-        table.add_row(stored.id, plain(text[:60]), plain(stored.reason), f"{expires:%Y-%m-%d %H:%M}")
-    out.print(table)
+        out.print(f"[bold]{stored.id}[/]  expires {expires:%Y-%m-%d %H:%M} UTC", highlight=False, soft_wrap=True)
+        out.print(plain(f"  {' '.join(stored.instruction.text.split())[:200]}"), soft_wrap=True)
+        out.print(plain(f"  {stored.reason}", "dim"), soft_wrap=True)
