@@ -16,6 +16,7 @@ from orchestai.errors import (
     DeadlineExceededError,
     EndpointError,
     OrchestAIError,
+    OverloadedError,
     WorkerError,
     WorkerRequestError,
     WorkerTimeoutError,
@@ -171,7 +172,7 @@ def _another_may_help(error: OrchestAIError) -> bool:
     """Say whether another worker may succeed where one failed; a refused request stays a refused request."""
     if isinstance(error, WorkerRequestError):
         return False
-    return isinstance(error, WorkerError | EndpointError | BudgetExceededError)
+    return isinstance(error, WorkerError | EndpointError | BudgetExceededError | OverloadedError)
 
 
 def _ignore(*_status: Any, **_fields: Any) -> None:

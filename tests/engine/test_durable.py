@@ -84,7 +84,7 @@ async def test_while_the_breaker_is_open_the_last_good_answer_stands_in(make_eng
     worker = ScriptedWorker("a", answer("good"))
     engine = make_engine({"a": worker})
     assert (await engine.execute(INSTRUCTION, with_alternatives("a"))).answer == "good"
-    worker.behaviour = fails(BreakerOpenError("a", 30))
+    worker.behaviour = fails(BreakerOpenError(worker="a", retry_after_s=30))
     result = await engine.execute(INSTRUCTION, with_alternatives("a"))
     assert result.answer == "good"
     assert len(worker.requests) == 2, "an open breaker is not tried again"
@@ -93,7 +93,7 @@ async def test_while_the_breaker_is_open_the_last_good_answer_stands_in(make_eng
 
 
 async def test_a_configured_answer_stands_in_where_none_is_known(make_engine: MakeEngine) -> None:
-    workers = {"a": ScriptedWorker("a", fails(BreakerOpenError("a", 30)))}
+    workers = {"a": ScriptedWorker("a", fails(BreakerOpenError(worker="a", retry_after_s=30)))}
     result = await make_engine(workers, default_answer="Come back later.").execute(INSTRUCTION, with_alternatives("a"))
     assert result.answer == "Come back later."
     workers["a"].behaviour = fails(WorkerAuthError("no", worker="a"))
