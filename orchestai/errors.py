@@ -13,10 +13,10 @@ OrchestAIError                     code, remedy
 ├── WorkerError                    worker: who failed
 │   ├── TransientWorkerError       worth another try
 │   │   ├── RateLimitedError       retry_after_s
+│   │   ├── BreakerOpenError       retry_after_s: not even called, because it failed again and again
 │   │   ├── WorkerTimeoutError
 │   │   ├── WorkerUnavailableError refused, reset, 5xx
-│   │   ├── MalformedResponseError not the format that was asked for
-│   │   └── BreakerOpenError       not called: it failed too often; reopens_in_s
+│   │   └── MalformedResponseError not the format that was asked for
 │   ├── WorkerAuthError            401 and 403: no or wrong key
 │   ├── WorkerRequestError         400, 404, 413, 422: the request itself is refused
 │   ├── NoWorkerError              no worker offers what the sub-task needs
@@ -24,6 +24,7 @@ OrchestAIError                     code, remedy
 │   └── SandboxUnavailableError    code cannot be confined on this machine, so it is not run
 ├── ChannelError                   a direct message between arms that is not allowed
 ├── ResourceLimitError             a limit of ours or the caller's is reached
+│   ├── OverloadedError            worker, retry_after_s: too many calls wait already
 │   ├── BudgetExceededError
 │   └── DeadlineExceededError
 ├── ApprovalNeededError            a person has to allow the plan; execution_id, expires
@@ -206,6 +207,25 @@ class RateLimitedError(TransientWorkerError):
         self.retry_after_s = retry_after_s
 
 
+class BreakerOpenError(TransientWorkerError):
+    """The worker failed again and again and is left alone for a while; the call was not made.
+
+    Args:
+        worker: Name of the worker.
+        retry_after_s: Seconds until it is tried again.
+    """
+
+    code = "breaker_open"
+
+    def __init__(self, *, worker: str, retry_after_s: float) -> None:
+        super().__init__(
+            f"Worker {worker!r} failed again and again; it is not called for another {retry_after_s:.1f} s.",
+            worker=worker,
+            remedy="Use another worker, or wait.",
+        )
+        self.retry_after_s = retry_after_s
+
+
 class WorkerTimeoutError(TransientWorkerError):
     """No complete answer within the time allowed."""
 
@@ -233,25 +253,6 @@ class MalformedResponseError(TransientWorkerError):
     def __init__(self, message: str, *, worker: str, remedy: str | None = None, answer: str | None = None) -> None:
         super().__init__(message, worker=worker, remedy=remedy)
         self.answer = answer
-
-
-class BreakerOpenError(TransientWorkerError):
-    """The worker is not called for a while, because it failed too often in a row.
-
-    Args:
-        worker: Name of the worker.
-        reopens_in_s: Seconds until one call may try it again.
-    """
-
-    code = "breaker_open"
-
-    def __init__(self, worker: str, reopens_in_s: float) -> None:
-        super().__init__(
-            f"Worker {worker!r} failed too often; it is tried again in {reopens_in_s:.0f} s.",
-            worker=worker,
-            remedy="Let another worker do the sub-task, or see the log for why it fails.",
-        )
-        self.reopens_in_s = reopens_in_s
 
 
 class WorkerAuthError(WorkerError):
@@ -312,6 +313,27 @@ class ResourceLimitError(OrchestAIError):
     """A limit is reached."""
 
     code = "resource_limit"
+
+
+class OverloadedError(ResourceLimitError):
+    """Too many calls wait for a worker already; this one is turned away at once.
+
+    Args:
+        worker: Name of the worker.
+        waiting: Calls of the same tenant that wait for it.
+        retry_after_s: Guess of when that will be better, if there is one.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, *, worker: str, waiting: int, retry_after_s: float | None = None) -> None:
+        super().__init__(
+            f"{waiting} calls wait for worker {worker!r} already; no more are let in.",
+            remedy="Try again later, use another worker, or raise `engine.limits.max_waiting`.",
+        )
+        self.worker = worker
+        self.waiting = waiting
+        self.retry_after_s = retry_after_s
 
 
 class BudgetExceededError(ResourceLimitError):
