@@ -144,7 +144,13 @@ def _orchestai(url: str, scratch: Path, concurrency: int, seconds: float) -> dic
     from orchestai.contracts import Assignment, Instruction, Plan, Subtask, WorkflowGraph
 
     settings = Settings.from_mapping(
-        {"ORCHESTAI_HOME": str(scratch), "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "x", "OPENAI_MODEL": "stub"}
+        {
+            "ORCHESTAI_HOME": str(scratch),
+            "OPENAI_BASE_URL": url,
+            "OPENAI_API_KEY": "x",
+            "OPENAI_MODEL": "stub",
+            "ORCHESTAI_OPENAI_CONCURRENCY": str(2 * C64),
+        }
     )
     project = load_project(settings=settings)
     nodes = tuple(Subtask(task_type="generation", description=PROMPT.format(node=node)) for node in range(CALLS))

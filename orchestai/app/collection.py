@@ -30,9 +30,10 @@ def starter_items(
 ) -> tuple[list[CollectionItem], list[CollectionItem]]:
     """Return the executions of a collection: those on real workers, and those on simulated ones.
 
-    The live ones are training instructions that need chat calls only, at most 2 sub-tasks, in an order fixed
-    by hash. Every instruction of the corpus runs `rounds` times on simulated workers, the cheapest first, so
-    that the log shows what each can do. Ids are stable: collecting again does not repeat what is logged.
+    The live ones are training instructions that need chat calls only, at most 2 sub-tasks, the shortest first:
+    the packaged model is a small one. Every instruction of the corpus runs `rounds` times on simulated workers,
+    the cheapest first, so that the log shows what each can do. Ids are stable: collecting again does not repeat
+    what is logged.
 
     Args:
         project: The configuration.
@@ -53,10 +54,15 @@ def starter_items(
                 remedy=f"Use {option} 0, or add such a worker to dbt_like_configs/workers/.",
             )
     eligible = [record for record in records if record.split == "train" and _is_chat_only(project, record)]
-    eligible.sort(key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())
+    eligible.sort(key=_size)
     real = [_item(project, record, corpus, LIVE, 0) for record in eligible[:live]]
     simulated = [_item(project, record, corpus, SIMULATED, number) for number in range(rounds) for record in records]
     return real, simulated
+
+
+def _size(record: StarterRecord) -> tuple[int, int, str]:
+    chars = len(record.instruction) + sum(len(value) for value in record.inputs.values())
+    return len(record.nodes), chars, hashlib.sha256(record.id.encode()).hexdigest()
 
 
 def reference_answers(records: Sequence[StarterRecord]) -> dict[str, str]:

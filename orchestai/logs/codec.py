@@ -85,6 +85,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+_AS_THEY_ARE = frozenset({bool, int, type(None)})
+
+
 def to_json(value: Any, *, full: bool = False, name: str = "") -> Any:
     """Return `value` in terms of JSON.
 
@@ -97,13 +100,20 @@ def to_json(value: Any, *, full: bool = False, name: str = "") -> Any:
         full: Whether to keep the values of arrays.
         name: Key under which the value stands.
     """
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    kind = type(value)
+    if kind in _AS_THEY_ARE or (kind is str and value.isascii()):
+        return value
+    if kind is dict:
+        return {_key(key): to_json(item, full=full, name=str(key)) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [to_json(item, full=full, name=name) for item in value]
+    if kind is not str and hasattr(value, "shape") and hasattr(value, "dtype"):
         return _array(value, full=full and "embedding" not in name)
     match value:
         case BaseModel():
             return to_json(value.model_dump(), full=full, name=name)
         case Mapping():
-            return {to_json(str(key)): to_json(item, full=full, name=str(key)) for key, item in value.items()}
+            return {_key(key): to_json(item, full=full, name=str(key)) for key, item in value.items()}
         case list() | tuple():
             return [to_json(item, full=full, name=name) for item in value]
         case set() | frozenset():
@@ -111,6 +121,11 @@ def to_json(value: Any, *, full: bool = False, name: str = "") -> Any:
         case bytes() | bytearray() | memoryview():
             return _bytes(bytes(value), full=full)
     return _scalar(value)
+
+
+def _key(key: Any) -> str:
+    text = key if type(key) is str else str(key)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _scalar(value: Any) -> Any:
