@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import importlib.util
 import json
+import operator
 import os
 import resource
 import statistics
@@ -23,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from bench.report import write_report
 from bench.stub import running_stub
@@ -38,6 +40,12 @@ RUNNERS = ("orchestai", "langgraph", "langgraph_openai", "asyncio", "asyncio_aio
 C64 = 64
 
 Workflow = Callable[[], Awaitable[None]]
+
+
+class State(TypedDict):
+    """What LangGraph hands from node to node."""
+
+    outputs: Annotated[dict[int, str], operator.or_]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -264,14 +272,8 @@ async def _walk(call: Callable[[str], Awaitable[str]]) -> None:
 
 
 def _graph_workflow(call: Callable[[str], Awaitable[str]]) -> Workflow:
-    from typing import Annotated, TypedDict
-
-    from langgraph.graph import END, START, StateGraph
-
-    # LangGraph looks the annotation up by name, so it is built, not written.
-    outputs = Annotated[dict[int, str], lambda old, new: {**old, **new}]
-    State = TypedDict("State", {"outputs": outputs})  # type: ignore[misc]  # noqa: UP013
-    graph: Any = StateGraph(State)
+    langgraph = importlib.import_module("langgraph.graph")  # by name, for it is nothing that the project depends on
+    graph: Any = langgraph.StateGraph(State)
 
     def make(number: int) -> Callable[[Any], Awaitable[dict[str, Any]]]:
         async def node(state: Any) -> dict[str, Any]:
@@ -282,8 +284,8 @@ def _graph_workflow(call: Callable[[str], Awaitable[str]]) -> Workflow:
 
     for number, parents in enumerate(DEPENDENCIES):
         graph.add_node(str(number), make(number))
-        graph.add_edge([str(parent) for parent in parents] if parents else START, str(number))
-    graph.add_edge(str(CALLS - 1), END)
+        graph.add_edge([str(parent) for parent in parents] if parents else langgraph.START, str(number))
+    graph.add_edge(str(CALLS - 1), langgraph.END)
     compiled = graph.compile()
 
     async def workflow() -> None:
