@@ -23,6 +23,8 @@ OrchestAIError                     code, remedy
 │   ├── NoArmError                 no arm that is available offers a capability
 │   └── SandboxUnavailableError    code cannot be confined on this machine, so it is not run
 ├── ChannelError                   a direct message between arms that is not allowed
+├── MessageError                   a message that the bus refuses, or cannot deliver
+│   └── LeaseLostError             a message that was taken too long ago: somebody else has it
 ├── ResourceLimitError             a limit of ours or the caller's is reached
 │   ├── OverloadedError            worker, retry_after_s: too many calls wait already
 │   ├── BudgetExceededError
@@ -307,6 +309,25 @@ class ChannelError(OrchestAIError):
     """A direct message between arms that is not allowed: undeclared, forged, or beyond its sender's grant."""
 
     code = "channel_refused"
+
+
+class MessageError(OrchestAIError):
+    """A message that the bus refuses, or cannot deliver."""
+
+    code = "message_refused"
+
+
+class LeaseLostError(MessageError):
+    """A message was taken from the queue, and too much time has passed: it may be somebody else's by now."""
+
+    code = "lease_lost"
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"The lease of the message {message_id} has run out, and the message was given to another or ended.",
+            remedy="Extend leases while you work, or open the queue with a longer `visibility_s`.",
+        )
+        self.message_id = message_id
 
 
 class ResourceLimitError(OrchestAIError):

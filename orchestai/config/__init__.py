@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from orchestai.config.arms import ArmsConfig, RetrieverConfig, SandboxConfig, ScoringConfig
 from orchestai.config.dagster import DagsterConfig, StepConfig
 from orchestai.config.describe import describe
 from orchestai.config.expectations import Expectation, ExpectationSuite
@@ -13,10 +14,21 @@ from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.project import Project
 from orchestai.config.prompts import PromptTemplate
-from orchestai.config.runtime import ApprovalConfig, EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
+from orchestai.config.reflex import ReflexConfig
+from orchestai.config.runtime import (
+    ApprovalConfig,
+    BreakerConfig,
+    EndpointConfig,
+    EngineConfig,
+    LimitsConfig,
+    LogsConfig,
+    SimulatorConfig,
+)
 from orchestai.config.schemas import write_schemas
+from orchestai.config.service import ALL_SCOPES, Scope, ServiceConfig, TokenConfig
 from orchestai.config.settings import Settings
 from orchestai.config.sources import FreshnessConfig, SourceConfig
+from orchestai.config.telemetry import TelemetryConfig, TracingConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.config.training import (
     Phase1Config,
@@ -27,26 +39,39 @@ from orchestai.config.training import (
 )
 
 __all__ = [
+    "ALL_SCOPES",
     "ApprovalConfig",
+    "ArmsConfig",
+    "BreakerConfig",
     "DagsterConfig",
     "EndpointConfig",
     "EngineConfig",
     "Expectation",
     "ExpectationSuite",
     "FreshnessConfig",
+    "LimitsConfig",
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
     "PlannerConfig",
     "Project",
     "PromptTemplate",
+    "ReflexConfig",
+    "RetrieverConfig",
     "RewardConfig",
     "RoutingConfig",
+    "SandboxConfig",
+    "Scope",
+    "ScoringConfig",
+    "ServiceConfig",
     "Settings",
     "SimulatorConfig",
     "SourceConfig",
     "SplitConfig",
     "StepConfig",
+    "TelemetryConfig",
+    "TokenConfig",
+    "TracingConfig",
     "TrackingConfig",
     "TrainingConfig",
     "TrainingDataConfig",

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from orchestai.config.arms import ArmsConfig
 from orchestai.config.catalogs import TaskTypesFile, WorkersFile
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.profiles import ProfileConfig, ProjectFile
 from orchestai.config.prompts import PromptsFile
+from orchestai.config.reflex import ReflexConfig
 from orchestai.config.sources import SourcesFile
 from orchestai.config.training import Phase1Config, RewardConfig, TrainingDataConfig
 from orchestai.errors import ConfigProblem
@@ -48,6 +50,8 @@ EXPECTATIONS = Kind("expectations", ExpectationSuite, "expectations")
 PHASE1 = Kind("training_phase1", Phase1Config, "training/phase1.yml")
 TRAINING_DATA = Kind("training_data", TrainingDataConfig, "training/data.yml")
 REWARDS = Kind("rewards", RewardConfig, "rewards")
+ARMS = Kind("arms", ArmsConfig, "arms/default.yml")
+REFLEX = Kind("reflex", ReflexConfig, "reflex/default.yml")
 PROMPTS = Kind("prompts", PromptsFile, "prompts", required=True, rendered=False)
 
 KINDS = (
@@ -60,7 +64,9 @@ KINDS = (
     PHASE1,
     TRAINING_DATA,
     REWARDS,
+    REFLEX,
     PROMPTS,
+    ARMS,
 )
 
 

@@ -7,16 +7,19 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from orchestai.config.arms import ArmsConfig
 from orchestai.config.crosschecks import check_references
 from orchestai.config.document import Document, read_document
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.files import (
+    ARMS,
     EXPECTATIONS,
     KINDS,
     PHASE1,
     PROFILES,
     PROJECT,
     PROMPTS,
+    REFLEX,
     REWARDS,
     SOURCES,
     TASK_TYPES,
@@ -29,6 +32,7 @@ from orchestai.config.problems import validate
 from orchestai.config.profiles import ProjectFile
 from orchestai.config.project import Project
 from orchestai.config.redaction import redact
+from orchestai.config.reflex import ReflexConfig
 from orchestai.config.rendering import render_document
 from orchestai.config.settings import Settings
 from orchestai.config.targets import Selection, merge_target, select_target
@@ -122,7 +126,7 @@ class _Loading:
 
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
-        for kind in (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS, PROMPTS):
+        for kind in (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS, REFLEX, PROMPTS, ARMS):
             parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
@@ -147,6 +151,8 @@ class _Loading:
         rewards = dict(zip(names, parts[REWARDS.name], strict=True))
         data: TrainingDataConfig = (parts[TRAINING_DATA.name] or [TrainingDataConfig()])[0]
         phase1: Phase1Config = (parts[PHASE1.name] or [Phase1Config()])[0]
+        arms: ArmsConfig = (parts[ARMS.name] or [ArmsConfig()])[0]
+        reflex: ReflexConfig = (parts[REFLEX.name] or [ReflexConfig()])[0]
         return Project(
             name=base.name,
             version=base.version,
@@ -161,15 +167,19 @@ class _Loading:
             routing=sections.routing,
             engine=sections.engine,
             logs=sections.logs,
+            reflex=reflex,
             endpoint=sections.endpoint,
             simulator=sections.simulator,
+            service=sections.service,
             training=TrainingConfig(split=data.split, min_rows=data.min_rows, phase1=phase1),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             prompts=tuple(prompt for file in parts[PROMPTS.name] for prompt in file.prompts),
             expectations={suite.table: suite for suite in suites},
             sources={source.name: _absolute(source, home) for file in parts[SOURCES.name] for source in file.sources},
             tracking=sections.tracking,
+            telemetry=sections.telemetry,
             dagster=sections.dagster,
+            arms=arms,
         )
 
 

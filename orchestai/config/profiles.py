@@ -8,6 +8,8 @@ from orchestai.config.dagster import DagsterConfig
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
+from orchestai.config.service import ServiceConfig
+from orchestai.config.telemetry import TelemetryConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.contracts.base import Record
 
@@ -23,6 +25,8 @@ class Sections(Record):
         logs: How executions are logged.
         endpoint: The packaged model's local server.
         simulator: The simulated workers' local server.
+        service: The HTTP service.
+        telemetry: What is measured and traced.
         tracking: Experiment tracking.
         dagster: Pools and steps.
     """
@@ -34,6 +38,8 @@ class Sections(Record):
     logs: LogsConfig = LogsConfig()
     endpoint: EndpointConfig = EndpointConfig()
     simulator: SimulatorConfig = SimulatorConfig()
+    service: ServiceConfig = ServiceConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     tracking: TrackingConfig = TrackingConfig()
     dagster: DagsterConfig = DagsterConfig()
 

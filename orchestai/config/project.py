@@ -6,14 +6,18 @@ from pathlib import Path
 
 from pydantic import Field
 
+from orchestai.config.arms import ArmsConfig
 from orchestai.config.dagster import DagsterConfig
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.prompts import PromptTemplate
+from orchestai.config.reflex import ReflexConfig
 from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
+from orchestai.config.service import ServiceConfig
 from orchestai.config.settings import Settings
 from orchestai.config.sources import SourceConfig
+from orchestai.config.telemetry import TelemetryConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.config.training import RewardConfig, TrainingConfig
 from orchestai.contracts import TaskCatalog, WorkerCatalog
@@ -37,15 +41,19 @@ class Project(Record):
         routing: Which workers may be chosen.
         engine: How a plan is executed.
         logs: How executions are logged.
+        reflex: What is answered, refused or cleaned before planning.
         endpoint: The packaged model's local server.
         simulator: The simulated workers' local server.
+        service: The HTTP service.
         training: Training data and recipe.
         rewards: Reward weights by name.
         prompts: Templates, in order.
         expectations: Suites by table.
         sources: Sources by name.
         tracking: Experiment tracking.
+        telemetry: What is measured and traced.
         dagster: Pools and steps.
+        arms: The sandbox's limits, scoring of arms, repairs.
     """
 
     name: str
@@ -61,12 +69,16 @@ class Project(Record):
     routing: RoutingConfig
     engine: EngineConfig
     logs: LogsConfig
+    reflex: ReflexConfig = ReflexConfig()
     endpoint: EndpointConfig
     simulator: SimulatorConfig
+    service: ServiceConfig = ServiceConfig()
     training: TrainingConfig
     rewards: dict[str, RewardConfig]
     prompts: tuple[PromptTemplate, ...]
     expectations: dict[str, ExpectationSuite]
     sources: dict[str, SourceConfig]
     tracking: TrackingConfig
+    telemetry: TelemetryConfig = TelemetryConfig()
     dagster: DagsterConfig
+    arms: ArmsConfig = ArmsConfig()

@@ -23,6 +23,32 @@ class ApprovalConfig(Record):
     expires_s: float = Field(default=86_400.0, gt=0)
 
 
+class BreakerConfig(Record):
+    """When a worker that fails again and again is left alone.
+
+    Attributes:
+        enabled: Whether breakers are used at all.
+        failures: Transient failures in a row that open the breaker.
+        open_s: Seconds until one call may try the worker again.
+    """
+
+    enabled: bool = True
+    failures: int = Field(default=5, ge=1)
+    open_s: float = Field(default=60.0, gt=0)
+
+
+class LimitsConfig(Record):
+    """How many calls may run and wait, beside each worker's own `max_concurrency`.
+
+    Attributes:
+        per_tenant: Calls of one tenant at a time, over all workers; null means no limit.
+        max_waiting: Calls of one tenant that may wait for one worker; further ones are turned away.
+    """
+
+    per_tenant: int | None = Field(default=None, ge=1)
+    max_waiting: int = Field(default=1024, ge=0)
+
+
 class EngineConfig(Record):
     """How a plan is executed.
 
@@ -38,6 +64,8 @@ class EngineConfig(Record):
         default_answer: What to answer then where none is kept; null lets the sub-task fail.
         approval: Which plans wait for a person.
         keep_days: How long ended executions are kept for repeated requests and searches; the log keeps all.
+        breaker: When a failing worker is left alone.
+        limits: How many calls may run and wait.
     """
 
     max_attempts: int = Field(default=3, ge=1, le=20)
@@ -51,6 +79,8 @@ class EngineConfig(Record):
     default_answer: str | None = None
     approval: ApprovalConfig = ApprovalConfig()
     keep_days: float = Field(default=30.0, gt=0)
+    breaker: BreakerConfig = BreakerConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")
     def _check_backoff(self) -> Self:

@@ -14,8 +14,9 @@ from orchestai.contracts.catalog import (
 from orchestai.contracts.example import PlanExample, PlanPrediction, PlanPredictor, Split
 from orchestai.contracts.graph import MAX_SUBTASKS, Subtask, WorkflowGraph
 from orchestai.contracts.instruction import Budget, Instruction, Priority, planning_text
+from orchestai.contracts.message import Message, MessageBudget, MessagePayload, MessageProvenance, MessageType
 from orchestai.contracts.plan import Assignment, Plan
-from orchestai.contracts.protocols import Planner, Worker, WorkerRequest
+from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, SubtaskRecord, WorkerOutput
 
 __all__ = [
@@ -28,6 +29,11 @@ __all__ = [
     "ExecutionEvent",
     "ExecutionResult",
     "Instruction",
+    "Message",
+    "MessageBudget",
+    "MessagePayload",
+    "MessageProvenance",
+    "MessageType",
     "Modality",
     "Plan",
     "PlanExample",
@@ -37,6 +43,7 @@ __all__ = [
     "Priority",
     "SimulationProfile",
     "Split",
+    "StreamingWorker",
     "Subtask",
     "SubtaskRecord",
     "TaskCatalog",

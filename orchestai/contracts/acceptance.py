@@ -7,11 +7,13 @@ import json
 import re
 from typing import Literal, Self
 
+import regex
 from pydantic import model_validator
 
 from orchestai.contracts.base import Record
 
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)```", re.DOTALL)
+_PATTERN_TIMEOUT_S = 0.25
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -54,7 +56,7 @@ class AcceptanceCheck(Record):
             case "contains_any":
                 return any(alternative.casefold() in answer.casefold() for alternative in self.values)
             case "matches":
-                return re.search(value, answer) is not None
+                return _matches(value, answer)
             case "equals":
                 return _bare(answer) == _bare(value)
             case "parses":
@@ -71,6 +73,14 @@ class CheckResult(Record):
 def judge_answer(checks: tuple[AcceptanceCheck, ...], answer: str) -> tuple[CheckResult, ...]:
     """Apply every check to `answer`."""
     return tuple(CheckResult(check=check, held=check.holds(answer)) for check in checks)
+
+
+def _matches(pattern: str, answer: str) -> bool:
+    """Search with a time limit: a pattern from a stranger may take for ever, and `re` cannot be stopped."""
+    try:
+        return regex.search(pattern, answer, timeout=_PATTERN_TIMEOUT_S) is not None
+    except (TimeoutError, regex.error):
+        return False
 
 
 def _bare(text: str) -> str:

@@ -18,6 +18,7 @@ class Modality(StrEnum):
     CHAT = "chat"
     VISION = "vision"
     AUDIO = "audio"
+    EMBEDDING = "embedding"
 
 
 class TaskType(Record):

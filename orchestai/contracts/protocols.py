@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import AsyncGenerator
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -57,6 +58,20 @@ class Worker(Protocol):
 
     async def aclose(self) -> None:
         """Give connections back."""
+
+
+@runtime_checkable
+class StreamingWorker(Worker, Protocol):
+    """A worker that can give its answer in pieces."""
+
+    def stream(self, request: WorkerRequest) -> AsyncGenerator[str | WorkerOutput, None]:
+        """Do one sub-task: pieces of text as they come, then the whole output as the last item.
+
+        An iteration that is left early must be closed (`contextlib.aclosing`).
+
+        Raises:
+            WorkerError: As `run`; pieces may have been given before.
+        """
 
 
 class Planner(Protocol):

@@ -12,7 +12,10 @@ from orchestai.contracts import Modality, TaskCatalog, WorkerCatalog
 from orchestai.errors import NoWorkerError
 from orchestai.planner.shapes import DescribedWorkers, SelectedAction, Selection
 
-FACTS = 4 + len(Modality)
+PLANNED = (Modality.CHAT, Modality.VISION, Modality.AUDIO)
+"""What sub-tasks may need; embeddings are called by other means, and trained weights have this width."""
+
+FACTS = 4 + len(PLANNED)
 _REFUSED = -1e9
 
 
@@ -82,7 +85,7 @@ def worker_facts(workers: WorkerCatalog) -> Tensor:
             math.log1p(worker.output_usd_per_mtok),
             math.log1p(worker.typical_latency_ms) / 10,
             float(worker.simulated),
-            *(float(modality in worker.modalities) for modality in Modality),
+            *(float(modality in worker.modalities) for modality in PLANNED),
         ]
         for worker in workers.profiles()
     ]

@@ -124,7 +124,7 @@ def test_the_copy_itself_is_right(folder: Path) -> None:
             "modalities: [chat, vision]",
             "modalities: [chat, visoin]",
             "workers[5].modalities[1]",
-            "must be one of chat, vision, audio, got 'visoin'.",
+            "must be one of chat, vision, audio, embedding, got 'visoin'.",
             "Did you mean 'vision'?",
         ),
         (
