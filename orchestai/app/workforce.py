@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestai.app.arms import build_arm
 from orchestai.config import Project
 from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerProfile
 from orchestai.endpoint import LocalEndpoint, ensure_running
@@ -27,12 +28,15 @@ class Workforce:
         self._project = project
         self._references = references
         self._endpoint: LocalEndpoint | None = None
+        self._arms: dict[str, Worker] = {}
         self.catalog = simulate_all(project.workers) if mock else project.workers
         self._layer = WorkerLayer(
             self.catalog,
             endpoints=self._endpoints,
             env=project.settings.env,
             factory=self._make,
+            breaker=project.engine.breaker,
+            limits=project.engine.limits,
         )
 
     def __getitem__(self, name: str) -> Worker:
@@ -42,10 +46,15 @@ class Workforce:
             InputError: There is none.
             EndpointError: The local server that it needs cannot start.
         """
-        return self._layer[name]
+        if self.catalog[name].arm is None:
+            return self._layer[name]
+        if name not in self._arms:
+            self._arms[name] = build_arm(self.catalog[name], self._project.arms, self.__getitem__)
+        return self._arms[name]
 
     async def aclose(self) -> None:
         """Close connections, then stop what was started here."""
+        self._arms.clear()  # they hold nothing but their members, which the layer closes
         await self._layer.aclose()
         self.stop()
 
@@ -76,7 +85,7 @@ def simulate_all(workers: WorkerCatalog) -> WorkerCatalog:
     return WorkerCatalog(
         workers=tuple(
             worker
-            if worker.simulated
+            if worker.simulated or worker.arm is not None
             else worker.model_copy(update={"simulation": SimulationProfile(), "base_url": None})
             for worker in workers.profiles()
         )

@@ -30,6 +30,7 @@ def check_references(documents: Documents, selection: Selection | None) -> list[
     problems.extend(_check_prompts(documents))
     problems.extend(_check_quality(documents))
     problems.extend(_check_worker_names(documents, selection))
+    problems.extend(_check_arms(documents))
     problems.extend(_check_pools(documents, selection))
     return problems
 
@@ -126,6 +127,8 @@ def _check_worker_names(documents: Documents, selection: Selection | None) -> It
     named: list[tuple[Document, KeyPath, Any]] = []
     for document, key, section in _sections(documents, selection, "planner"):
         named.append((document, (*key, "llm_worker"), section.get("llm_worker")))
+    for document, key, section in _sections(documents, selection, "engine"):
+        named.append((document, (*key, "judge"), section.get("judge")))
     for document, key, section in _sections(documents, selection, "dagster"):
         workers = section.get("gpu_workers")
         for index, worker in enumerate(workers if isinstance(workers, list) else []):
@@ -133,6 +136,26 @@ def _check_worker_names(documents: Documents, selection: Selection | None) -> It
     for document, key, worker in named:
         if isinstance(worker, str) and worker not in known:
             yield document.problem(key, f"there is no worker {worker!r}.", suggest(worker, known))
+
+
+def _check_arms(documents: Documents) -> Iterator[ConfigProblem]:
+    """An arm's members stand before it, so that none can be a member of itself; its task types exist."""
+    tasks = _names(documents, TASK_TYPES.name)
+    before: list[str] = []
+    for document, key, item in _entries(documents, WORKERS.name):
+        kinds = item.get("task_types")
+        for index, kind in enumerate(kinds if isinstance(kinds, list) else []):
+            if isinstance(kind, str) and kind not in tasks:
+                yield document.problem(
+                    (*key, "task_types", index), f"there is no task type {kind!r}.", suggest(kind, tasks)
+                )
+        arm = item.get("arm")
+        members = arm.get("members") if isinstance(arm, dict) else None
+        for index, member in enumerate(members if isinstance(members, list) else []):
+            if isinstance(member, str) and member not in before:
+                message = f"there is no worker {member!r} above this one."
+                yield document.problem((*key, "arm", "members", index), message, suggest(member, before))
+        before.append(str(item.get("name", "")))
 
 
 def _check_pools(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:

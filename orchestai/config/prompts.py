@@ -17,12 +17,13 @@ TASK_VARIABLES = ("task", "request", "material", "outputs", "constraints")
 ROLE_VARIABLES = {
     "planner": ("request", "inputs", "catalog", "constraints", "max_subtasks"),
     "repair": ("request", "inputs", "catalog", "constraints", "max_subtasks", "proposal", "error"),
+    "revision": ("prompt", "answer", "reason"),
 }
 """Names that the templates beside the task types may use."""
 
 DEFAULT = "default"
 ROLES = (DEFAULT, *ROLE_VARIABLES)
-"""Templates that every project has: for task types without their own, and for the LLM planner."""
+"""Templates that every project has: for task types without their own, for the LLM planner, and for a second try."""
 
 
 class PromptTemplate(Record):
@@ -30,7 +31,7 @@ class PromptTemplate(Record):
 
     Attributes:
         name: Identifier; with the version it names the template in logs, as in `summarization@1`.
-        task_type: Task type that it is for, or `default`, `planner` or `repair`.
+        task_type: Task type that it is for, or `default`, `planner`, `repair` or `revision`.
         version: Number of this version.
         active: Whether it is used; exactly one version a task type is.
         system: Template of the system prompt.

@@ -62,6 +62,8 @@ class EngineConfig(Record):
         default_timeout_s: Time allowed for one call if the worker sets none.
         stand_ins: Good answers that are kept, to be given again while every worker of a sub-task is down.
         default_answer: What to answer then where none is kept; null lets the sub-task fail.
+        judge: Worker that judges each answer, and whose reasons go into its repair; null judges by the
+            instruction's acceptance checks alone and repairs nothing.
         approval: Which plans wait for a person.
         keep_days: How long ended executions are kept for repeated requests and searches; the log keeps all.
         breaker: When a failing worker is left alone.
@@ -77,6 +79,7 @@ class EngineConfig(Record):
     default_timeout_s: float = Field(default=60.0, gt=0)
     stand_ins: int = Field(default=1024, ge=0)
     default_answer: str | None = None
+    judge: str | None = None
     approval: ApprovalConfig = ApprovalConfig()
     keep_days: float = Field(default=30.0, gt=0)
     breaker: BreakerConfig = BreakerConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestai.contracts.acceptance import AcceptanceCheck, CheckResult, judge_answer
 from orchestai.contracts.catalog import (
+    ArmSpec,
     Modality,
     SimulationProfile,
     TaskCatalog,
@@ -17,12 +18,13 @@ from orchestai.contracts.instruction import Budget, Instruction, Priority, plann
 from orchestai.contracts.message import Message, MessageBudget, MessagePayload, MessageProvenance, MessageType
 from orchestai.contracts.plan import Assignment, Plan
 from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest
-from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, SubtaskRecord, WorkerOutput
+from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, Review, SubtaskRecord, WorkerOutput
 
 __all__ = [
     "COMBINED",
     "MAX_SUBTASKS",
     "AcceptanceCheck",
+    "ArmSpec",
     "Assignment",
     "Budget",
     "CheckResult",
@@ -41,6 +43,7 @@ __all__ = [
     "PlanPredictor",
     "Planner",
     "Priority",
+    "Review",
     "SimulationProfile",
     "Split",
     "StreamingWorker",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -69,6 +69,36 @@ class SimulationProfile(Record):
         return self.quality.get(task_type, self.quality.get("default", 0.0))
 
 
+class ArmSpec(Record):
+    """A worker that is made of others, or of none.
+
+    Attributes:
+        role: `executor` runs the code that it is given in a sandbox; `coder` lets its one member write code,
+            runs it there and lets it be mended; `retriever` finds passages in the supplied text;
+            `swarm` asks all its members and gives their common answer.
+        members: Workers that it calls, by name.
+        method: How a swarm finds its answer.
+        quorum: Answers that are enough for a swarm; null waits for all.
+        deadline_s: Time after which what a swarm has must do.
+    """
+
+    role: Literal["executor", "coder", "retriever", "swarm"]
+    members: tuple[str, ...] = ()
+    method: Literal["vote", "weighted_vote", "average"] = "vote"
+    quorum: int | None = Field(default=None, ge=1)
+    deadline_s: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        least, most = {"coder": (1, 1), "swarm": (2, 32)}.get(self.role, (0, 0))
+        if not least <= len(self.members) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            raise ValueError(f"an arm with role {self.role!r} has {wanted} `members`, got {len(self.members)}.")
+        if len(set(self.members)) != len(self.members):
+            raise ValueError(f"`members` must differ, got {', '.join(self.members)}.")
+        return self
+
+
 class WorkerProfile(Record):
     """A model endpoint: its capability, price and speed facts.
 
@@ -80,6 +110,7 @@ class WorkerProfile(Record):
             (the packaged model, or the simulator when `simulation` is set).
         api_key_env: Environment variable that holds the key.
         modalities: Calls that it answers.
+        task_types: Task types that it is for; empty means all that need such calls.
         input_usd_per_mtok: Dollars a million input tokens.
         output_usd_per_mtok: Dollars a million output tokens.
         typical_latency_ms: What to expect of one answer.
@@ -89,6 +120,7 @@ class WorkerProfile(Record):
         external_effects: Whether a call changes something outside (sends, books, pays): such a call is made at
             most once, and a person may be asked first.
         simulation: Set for workers that the simulator plays.
+        arm: Set for workers that are made of others.
     """
 
     name: str = Field(min_length=1)
@@ -105,6 +137,8 @@ class WorkerProfile(Record):
     timeout_s: float = Field(default=60.0, gt=0)
     external_effects: bool = False
     simulation: SimulationProfile | None = None
+    task_types: tuple[str, ...] = ()
+    arm: ArmSpec | None = None
 
     @property
     def simulated(self) -> bool:

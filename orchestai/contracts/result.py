@@ -74,11 +74,35 @@ class SubtaskRecord(Record):
     error: str | None = None
 
 
+class Review(Record):
+    """What a judge said of the answer in the end.
+
+    Attributes:
+        accepted: Whether it may be given to the user.
+        score: Probability that it is right, as the judge sees it.
+        reason: Why.
+        by: Who judged: `checks`, `model`, or `nobody` where the judge failed.
+        repairs: Times that the answer was mended.
+        cost_usd: What judging took.
+        input_tokens: What judging took.
+        output_tokens: What judging took.
+    """
+
+    accepted: bool
+    score: float = Field(ge=0, le=1)
+    reason: str = ""
+    by: str = "model"
+    repairs: int = 0
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class ExecutionResult(Record):
     """One pass of the engine over a plan; the fields of the OrchestAI data-flow document, and ours.
 
     Attributes:
-        success: A check or a judge accepted the answer; without either, every sub-task completed.
+        success: The checks and the judge accepted the answer; without either, every sub-task completed.
         outputs: Content by node, and the combined answer under -1.
         total_cost: Dollars.
         total_latency_ms: Milliseconds from start to end.
@@ -89,6 +113,7 @@ class ExecutionResult(Record):
         execution_id: Identity of the execution.
         completed: Every sub-task ran to its end.
         checks: What became of the acceptance checks; empty when there were none.
+        review: What a judge said of the answer; null without a judge.
         subtasks: What was measured of each sub-task.
     """
 
@@ -103,6 +128,7 @@ class ExecutionResult(Record):
     execution_id: str
     completed: bool
     checks: tuple[CheckResult, ...] = ()
+    review: Review | None = None
     subtasks: tuple[SubtaskRecord, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from orchestai.config import EngineConfig
@@ -13,6 +14,7 @@ from orchestai.contracts import (
     Instruction,
     Modality,
     Plan,
+    Review,
     SubtaskRecord,
     TaskCatalog,
     Worker,
@@ -25,7 +27,8 @@ from orchestai.engine.execution import Execution, OnEvent, Stop
 from orchestai.engine.integrate import assemble_result
 from orchestai.engine.journal import Journal, NoJournal
 from orchestai.engine.ledger import Ledger
-from orchestai.engine.subtask import SubtaskRun
+from orchestai.engine.review import Reviewer
+from orchestai.engine.subtask import Revision, SubtaskRun
 from orchestai.errors import BreakerOpenError, OrchestAIError
 from orchestai.prompts import PromptLibrary
 from orchestai.prompts.library import MEDIA
@@ -38,6 +41,9 @@ class WorkerLookup(Protocol):
         """Return the worker called `name`."""
 
 
+Slots = Callable[[str, str], AbstractAsyncContextManager[None]]
+
+
 class Engine:
     """Runs plans. One instance serves many executions at a time on one event loop.
 
@@ -48,6 +54,8 @@ class Engine:
         config: Attempts, pauses, parallelism and default time limit.
         profiles: Facts of the workers, so that none is opened only to look at it; without them the workers
             themselves are asked.
+        slot: Gives a tenant leave to call a worker, and takes it back at the end of the block.
+        reviewer: Judges answers and lets them be mended.
     """
 
     def __init__(
@@ -58,12 +66,16 @@ class Engine:
         config: EngineConfig,
         *,
         profiles: WorkerCatalog | None = None,
+        slot: Slots | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self._workers = workers
         self._prompts = prompts
         self._tasks = tasks
         self._config = config
         self._profiles = profiles
+        self._slot = slot or _no_limit
+        self.reviewer = reviewer
         self._stand_ins = StandIns(config.stand_ins, config.default_answer)
 
     async def execute(
@@ -112,6 +124,7 @@ class Engine:
         notify: Callable[..., None] | None = None,
         journal: Journal | None = None,
         timeout_s: float | None = None,
+        revision: Revision | None = None,
     ) -> tuple[SubtaskRecord, WorkerOutput]:
         """Run one sub-task with its retries; a failure is in the record, not raised.
 
@@ -124,6 +137,7 @@ class Engine:
             notify: Called with status and fields of the event at each change of state.
             journal: Told before a call with external effects.
             timeout_s: Time allowed for all attempts, when no surrounding execution limits it.
+            revision: What came of it before and why that was not accepted.
         """
         subtask = plan.graph.nodes[index]
         assignment = plan.assignments[index]
@@ -132,16 +146,21 @@ class Engine:
             self._config,
             ledger or Ledger(instruction.budget),
             notify=notify,
-            call=_call,
+            slot=lambda name: self._slot(instruction.tenant, name),
             before_effect=lambda: keeper.begin(index),
         )
         request: WorkerRequest | None = None
         output: WorkerOutput | None = None
         try:
-            request = self._request(instruction, plan, index, dependency_outputs)
+            request = made = self._request(instruction, plan, index, dependency_outputs, revision)
+
+            def make(name: str) -> WorkerRequest:
+                # An arm may use all of the material: code to run, documents to search.
+                return made.model_copy(update={"inputs": instruction.inputs}) if self._is_arm(name) else made
+
             async with asyncio.timeout(timeout_s):
                 names = (assignment.worker, *assignment.alternatives)
-                output = await run.run(names, self._workers.__getitem__, request)
+                output = await run.run(names, self._workers.__getitem__, make)
         except TimeoutError:
             run.out_of_time(timeout_s)
         except OrchestAIError as error:
@@ -168,6 +187,7 @@ class Engine:
         *,
         execution_id: str,
         total_latency_ms: float,
+        review: Review | None = None,
     ) -> ExecutionResult:
         """Combine what sub-tasks gave into the result; those without a record count as skipped."""
         return assemble_result(
@@ -178,6 +198,7 @@ class Engine:
             execution_id=execution_id,
             total_latency_ms=total_latency_ms,
             is_simulated=self.is_simulated,
+            review=review,
         )
 
     def is_simulated(self, name: str) -> bool:
@@ -193,8 +214,16 @@ class Engine:
         """Sub-tasks of one execution that may run at a time; None means no limit."""
         return self._config.max_parallel
 
+    def _is_arm(self, name: str) -> bool:
+        return self._profiles is not None and name in self._profiles.names and self._profiles[name].arm is not None
+
     def _request(
-        self, instruction: Instruction, plan: Plan, index: int, dependency_outputs: Mapping[int, Any]
+        self,
+        instruction: Instruction,
+        plan: Plan,
+        index: int,
+        dependency_outputs: Mapping[int, Any],
+        revision: Revision | None = None,
     ) -> WorkerRequest:
         subtask = plan.graph.nodes[index]
         task_type = self._tasks[subtask.task_type]
@@ -204,6 +233,8 @@ class Engine:
             subtask=subtask,
             dependencies={parent: str(content) for parent, content in dependency_outputs.items()},
         )
+        if revision is not None:
+            prompt = self._prompts.render_revision(prompt, answer=revision.answer, reason=revision.reason)
         media = {} if task_type.modality is Modality.CHAT else _media(instruction)
         return WorkerRequest(
             task_type=subtask.task_type,
@@ -216,8 +247,8 @@ class Engine:
         )
 
 
-async def _call(worker: Worker, request: WorkerRequest) -> WorkerOutput:
-    return await worker.run(request)
+def _no_limit(_tenant: str, _worker: str) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 def _media(instruction: Instruction) -> dict[str, str]:

@@ -8,10 +8,27 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from orchestai.contracts import ExecutionEvent, ExecutionResult, Instruction, Plan, SubtaskRecord, WorkerOutput
+from orchestai.arms.repair import Verdict
+from orchestai.contracts import (
+    ExecutionEvent,
+    ExecutionResult,
+    Instruction,
+    Plan,
+    Review,
+    SubtaskRecord,
+    WorkerOutput,
+)
+from orchestai.engine.integrate import combine
 from orchestai.engine.journal import Journal
 from orchestai.engine.ledger import Ledger
-from orchestai.errors import DeadlineExceededError, ExecutionStoppedError, OrchestAIError, UnknownOutcomeError
+from orchestai.engine.subtask import Revision
+from orchestai.errors import (
+    DeadlineExceededError,
+    ExecutionStoppedError,
+    OrchestAIError,
+    UnknownOutcomeError,
+    WorkerError,
+)
 
 if TYPE_CHECKING:
     from orchestai.engine.engine import Engine
@@ -89,10 +106,12 @@ class Execution:
         """Run what is not done yet and combine the answer."""
         started = time.monotonic()
         ended: OrchestAIError | None = None
+        review: Review | None = None
         seconds = self._instruction.budget.seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._run_ready_set()
+                review = await self._review()
         except TimeoutError:
             ended = DeadlineExceededError(f"The {seconds:g} s allowed for the execution are over.")
         except ExecutionStoppedError as error:
@@ -106,7 +125,58 @@ class Execution:
             self._outputs,
             execution_id=self._id,
             total_latency_ms=(time.monotonic() - started) * 1000,
+            review=review,
         )
+
+    async def _review(self) -> Review | None:
+        """Let the judge look at a complete answer, and mend it where that is asked for."""
+        reviewer = self._engine.reviewer
+        if reviewer is None or any(self._records[node].status != "done" for node in range(len(self._plan.graph))):
+            return None
+        versions: list[tuple[WorkerOutput, dict[int, WorkerOutput]]] = []
+
+        async def revise(verdict: Verdict | None) -> WorkerOutput:
+            if verdict is not None:
+                sinks = [self._mend(sink, verdict.reason) for sink in self._plan.graph.sinks]
+                self._outputs = {**self._outputs, **dict(await asyncio.gather(*sinks))}
+            answer = WorkerOutput(content=combine(self._plan, self._outputs))
+            versions.append((answer, self._outputs))
+            return answer
+
+        work = asyncio.create_task(reviewer.review(self._instruction, revise, self._ledger))
+
+        def halt() -> None:
+            work.cancel()
+
+        self._stop.listen(halt)
+        try:
+            best, review = await work
+        except asyncio.CancelledError:
+            if self._stop.reason is None:
+                raise
+            raise ExecutionStoppedError(self._stop.reason) from None
+        finally:
+            self._stop.listen(None)
+            work.cancel()
+        self._outputs = next(outputs for answer, outputs in versions if answer is best)
+        return review
+
+    async def _mend(self, node: int, reason: str) -> tuple[int, WorkerOutput]:
+        before, answer = self._records[node], str(self._outputs[node].content)
+        record, output = await self._run_node(node, Revision(answer, reason))
+        self._records[node] = record.model_copy(
+            update={
+                "status": "done",  # there is an answer, if not a better one
+                "attempts": before.attempts + record.attempts,
+                "input_tokens": before.input_tokens + record.input_tokens,
+                "output_tokens": before.output_tokens + record.output_tokens,
+                "cost_usd": before.cost_usd + record.cost_usd,
+                "latency_ms": before.latency_ms + record.latency_ms,
+            }
+        )
+        if record.status != "done":
+            raise WorkerError(record.error or "The repair failed.", worker=record.worker)
+        return node, output
 
     async def _run_ready_set(self) -> None:
         self._finished = asyncio.get_running_loop().create_future()
@@ -177,6 +247,14 @@ class Execution:
                 self._spawn(other)
 
     async def _run_one(self, node: int) -> list[int]:
+        record, output = await self._run_node(node)
+        if record.status == "done":
+            self._journal.done(record, output)
+        ready = self._note(node, record, output)
+        self._emit_end(node, record, output)
+        return ready
+
+    async def _run_node(self, node: int, revision: Revision | None = None) -> tuple[SubtaskRecord, WorkerOutput]:
         contents = {parent: self._outputs[parent].content for parent in self._plan.graph.dependencies[node]}
         notify: Callable[..., None] | None = None
         if self._on_event is not None:
@@ -184,7 +262,7 @@ class Execution:
             def notify(status: Any, **fields: Any) -> None:
                 self._emit(node, status, **fields)
 
-        record, output = await self._engine.run_subtask(
+        return await self._engine.run_subtask(
             self._instruction,
             self._plan,
             node,
@@ -192,10 +270,10 @@ class Execution:
             ledger=self._ledger,
             notify=notify,
             journal=self._journal,
+            revision=revision,
         )
-        if record.status == "done":
-            self._journal.done(record, output)
-        ready = self._note(node, record, output)
+
+    def _emit_end(self, node: int, record: SubtaskRecord, output: WorkerOutput) -> None:
         if self._on_event is not None:
             self._emit(
                 node,
@@ -207,7 +285,6 @@ class Execution:
                 error=record.error,
                 content=output.content if record.status == "done" else None,
             )
-        return ready
 
     def _note(self, node: int, record: SubtaskRecord, output: WorkerOutput) -> list[int]:
         """Take a record down and return the nodes that became ready by it."""

@@ -10,6 +10,7 @@ from orchestai.contracts import (
     ExecutionResult,
     Instruction,
     Plan,
+    Review,
     SubtaskRecord,
     WorkerOutput,
     judge_answer,
@@ -31,11 +32,13 @@ def assemble_result(
     execution_id: str,
     total_latency_ms: float,
     is_simulated: Callable[[str], bool],
+    review: Review | None = None,
 ) -> ExecutionResult:
     """Build the result of an execution.
 
-    `success` is not "no exception": every sub-task completed, and each acceptance check holds on the combined
-    answer. Sub-tasks without a record were never started, because a parent failed: they count as skipped.
+    `success` is not "no exception": every sub-task completed, each acceptance check holds on the combined
+    answer, and the judge, if there is one, accepted it. Sub-tasks without a record were never started, because
+    a parent failed: they count as skipped.
     """
     complete = _with_skipped(plan, records, is_simulated)
     completed = all(record.status == "done" for record in complete)
@@ -45,9 +48,11 @@ def assemble_result(
     contents[COMBINED] = answer
     errors = [f"sub-task {record.index}: {record.error}" for record in complete if record.status == "failed"]
     return ExecutionResult(
-        success=completed and bool(answer) and all(check.held for check in checks),
+        success=(
+            completed and bool(answer) and all(check.held for check in checks) and (review is None or review.accepted)
+        ),
         outputs=contents,
-        total_cost=sum(record.cost_usd for record in complete),
+        total_cost=sum(record.cost_usd for record in complete) + (review.cost_usd if review is not None else 0.0),
         total_latency_ms=total_latency_ms,
         workflow_graph=plan.graph,
         error="; ".join(errors) or None,
@@ -56,6 +61,7 @@ def assemble_result(
         execution_id=execution_id,
         completed=completed,
         checks=checks,
+        review=review,
         subtasks=complete,
     )
 

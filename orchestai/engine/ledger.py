@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestai.contracts import Budget, WorkerProfile, WorkerRequest
+from orchestai.contracts import Budget, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.errors import BudgetExceededError
 
 _BYTES_PER_TOKEN = 2
 """Texts seldom have shorter tokens than this, so that a reservation is rarely too small."""
 
 
-def worst_case(profile: WorkerProfile, request: WorkerRequest) -> tuple[float, int]:
-    """Return dollars and tokens that one call may take at most."""
+def worst_case(profile: WorkerProfile, request: WorkerRequest, calls: int = 1) -> tuple[float, int]:
+    """Return dollars and tokens that a request may take at most, where it becomes that many calls."""
     prompt_bytes = len(request.system.encode()) + len(request.prompt.encode())
     input_tokens = prompt_bytes // _BYTES_PER_TOKEN + 1
     usd = profile.cost_usd(input_tokens, request.max_output_tokens)
-    return usd, input_tokens + request.max_output_tokens
+    return calls * usd, calls * (input_tokens + request.max_output_tokens)
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,13 @@ class Ledger:
         self._reserved_tokens -= reservation.tokens
         self.spent_usd += usd
         self.spent_tokens += tokens
+
+    def settle_output(self, reservation: Reservation, output: WorkerOutput | None) -> tuple[int, int]:
+        """Settle by what an answer says it took, nothing where there is none; return input and output tokens."""
+        if output is None:
+            self.settle(reservation, 0.0, 0)
+            return 0, 0
+        read = int(output.metadata.get("input_tokens") or 0)
+        written = int(output.metadata.get("output_tokens") or 0)
+        self.settle(reservation, output.cost, read + written)
+        return read, written

@@ -333,6 +333,10 @@ class ExecutionStore:
 
         return self._commits.submit(write)
 
+    def flush(self) -> Future[None]:
+        """Return a future that is done when everything handed over before is on disk, so that it can be read."""
+        return self._commits.submit(lambda _connection: None)
+
     def find(self, execution_id: str) -> StoredExecution | None:
         """Return one execution."""
         row = self._read("SELECT * FROM executions WHERE id = ?", (execution_id,))
@@ -401,6 +405,15 @@ class ExecutionStore:
             (since, tenant, tenant),
         )
         return {row["tenant"]: row["cost"] for row in rows}
+
+    def cost_by_user(self, *, since: float) -> dict[str, float]:
+        """Return the dollars of finished executions by the token that asked for them."""
+        rows = self._read(
+            "SELECT json_extract(source, '$.user') AS user, sum(cost_usd) AS cost FROM executions"
+            " WHERE cost_usd IS NOT NULL AND created >= ? AND user IS NOT NULL GROUP BY user",
+            (since,),
+        )
+        return {row["user"]: row["cost"] for row in rows}
 
     def _update(self, execution_id: str, **fields: Any) -> Future[None]:
         return self._commits.submit(self._writer(execution_id, fields))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from orchestai.config import EngineConfig
@@ -23,7 +25,14 @@ from orchestai.errors import (
 )
 
 Notify = Callable[..., None]
-Call = Callable[[Worker, WorkerRequest], Awaitable[WorkerOutput]]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """An answer that was not accepted, and why."""
+
+    answer: str
+    reason: str
 
 
 class SubtaskRun:
@@ -33,7 +42,7 @@ class SubtaskRun:
         config: Attempts, pauses and time limits.
         ledger: Budget to reserve from.
         notify: Called with status and fields of the event at each change of state.
-        call: Makes one call; between it and the worker stand the limits of the host.
+        slot: Gives leave to call a worker; waiting for it is not the worker's time.
         before_effect: Awaited before a call with external effects.
     """
 
@@ -43,13 +52,13 @@ class SubtaskRun:
         ledger: Ledger,
         *,
         notify: Notify | None,
-        call: Call,
+        slot: Callable[[str], AbstractAsyncContextManager[None]],
         before_effect: Callable[[], Awaitable[None]],
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._notify = notify or _ignore
-        self._call = call
+        self._slot = slot
         self._before_effect = before_effect
         self._started = time.monotonic()
         self._attempts = 0
@@ -62,9 +71,15 @@ class SubtaskRun:
         self.errors: list[OrchestAIError] = []
 
     async def run(
-        self, names: tuple[str, ...], find: Callable[[str], Worker], request: WorkerRequest
+        self, names: tuple[str, ...], find: Callable[[str], Worker], make: Callable[[str], WorkerRequest]
     ) -> WorkerOutput | None:
-        """Try the workers in turn; None if all of them failed, with the reasons in `errors`."""
+        """Try the workers in turn; None if all of them failed, with the reasons in `errors`.
+
+        Args:
+            names: The workers, the planned one first.
+            find: Gives a worker by name.
+            make: Gives the request for a worker.
+        """
         self._notify("running")
         for name in names[: self._config.max_workers]:
             self._names.append(name)
@@ -73,7 +88,7 @@ class SubtaskRun:
             try:
                 worker = find(name)
                 self._profile = worker.profile
-                return await self._attempts_at(worker, request)
+                return await self._attempts_at(worker, make(name))
             except OrchestAIError as error:
                 self.errors.append(error)
                 if self._effect_begun or not _another_may_help(error):
@@ -134,19 +149,23 @@ class SubtaskRun:
 
         async def attempt() -> WorkerOutput:
             self._attempts += 1
-            reservation = self._ledger.reserve(*worst_case(profile, request))
+            # An arm may turn one request into several calls.
+            reservation = self._ledger.reserve(*worst_case(profile, request, getattr(worker, "max_calls", 1)))
             output = None
             try:
-                if profile.external_effects:
-                    await self._before_effect()
-                    self._effect_begun = True
-                async with asyncio.timeout(limit_s):
-                    output = await self._call(worker, request)
+                async with self._slot(profile.name):
+                    if profile.external_effects:
+                        await self._before_effect()
+                        self._effect_begun = True
+                    async with asyncio.timeout(limit_s):
+                        output = await worker.run(request)
             except TimeoutError:
                 message = f"No complete answer from {profile.name!r} within {limit_s:g} s."
                 raise WorkerTimeoutError(message, worker=profile.name) from None
             finally:
                 self._settle(reservation, output)
+            if not output.success:  # such as a program of an arm that ran into an error
+                raise WorkerError(output.error or "The worker says that it failed.", worker=profile.name)
             return output
 
         if profile.external_effects:
@@ -154,15 +173,10 @@ class SubtaskRun:
         return await call_with_retries(attempt, self._config, self._tell_retry)
 
     def _settle(self, reservation: Reservation, output: WorkerOutput | None) -> None:
-        if output is None:
-            self._ledger.settle(reservation, 0.0, 0)
-            return
-        input_tokens = int(output.metadata.get("input_tokens") or 0)
-        output_tokens = int(output.metadata.get("output_tokens") or 0)
-        self._ledger.settle(reservation, output.cost, input_tokens + output_tokens)
-        self._input_tokens += input_tokens
-        self._output_tokens += output_tokens
-        self._cost_usd += output.cost
+        read, written = self._ledger.settle_output(reservation, output)
+        self._input_tokens += read
+        self._output_tokens += written
+        self._cost_usd += output.cost if output is not None else 0.0
 
     def _tell_retry(self, error: OrchestAIError) -> None:
         self._notify("retrying", attempt=self._attempts, error=str(error))

@@ -96,6 +96,23 @@ class PromptLibrary:
             constraints=instruction.constraints,
         )
 
+    def render_revision(self, before: RenderedPrompt, *, answer: str, reason: str) -> RenderedPrompt:
+        """Return the prompt of a second try.
+
+        Args:
+            before: Prompt of the first.
+            answer: What came of it.
+            reason: Why that was not accepted.
+
+        Raises:
+            ConfigError: The template cannot be rendered.
+        """
+        template = self.find("revision")
+        again = self._render(
+            template, prompt=before.prompt, answer=cut(answer, self._max_dependency_chars), reason=reason
+        )
+        return RenderedPrompt(system=before.system, prompt=again.prompt, version=f"{before.version}+{template.label}")
+
     def render_planner(
         self, instruction: Instruction, tasks: TaskCatalog, *, max_subtasks: int = MAX_SUBTASKS
     ) -> RenderedPrompt:

@@ -29,7 +29,11 @@ def candidates(task_type: TaskType, workers: WorkerCatalog, routing: RoutingConf
     Raises:
         NoWorkerError: There is none.
     """
-    able = workers.able(task_type.modality)
+    able = tuple(
+        worker
+        for worker in workers.able(task_type.modality)
+        if not worker.task_types or task_type.name in worker.task_types
+    )
     if routing.simulated != "allow":
         real = tuple(worker for worker in able if not worker.simulated)
         able = real if real or routing.simulated == "never" else able
