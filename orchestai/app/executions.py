@@ -39,6 +39,19 @@ class Execution:
     result: ExecutionResult
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """An accepted request.
+
+    Attributes:
+        id: The execution that it became.
+        task: Its work; None if an equal request started it before (see `Executions.join`).
+    """
+
+    id: str
+    task: asyncio.Task[Execution] | None
+
+
 @dataclass
 class _Running:
     stop: Stop = field(default_factory=Stop)
@@ -95,6 +108,7 @@ class Executions:
         on_plan: Callable[[str, Plan], None] | None = None,
         execution_id: str | None = None,
         detached: bool = False,
+        spendable_usd: float | None = None,
     ) -> Execution:
         """Carry out an instruction; a repeated request gets the result of the first.
 
@@ -106,6 +120,7 @@ class Executions:
             on_plan: Told the id and the plan before the first sub-task starts.
             execution_id: Identity of the execution; made when not given.
             detached: Go on when the caller is cancelled.
+            spendable_usd: What may be spent at most, whatever the instruction's budget says.
 
         Raises:
             ApprovalNeededError: A person has to allow the plan first; the execution waits on disk.
@@ -119,9 +134,10 @@ class Executions:
             if instruction.idempotency_key is not None:
                 accepted = await _on_disk(accepting)
                 if not accepted.fresh:
-                    return await self._join(accepted.id)
+                    return await self.join(accepted.id)
         else:
             accepting = None
+        instruction = _within(instruction, spendable_usd)
         work = self._carry_out(execution_id, instruction, plan, source, on_event, on_plan, accepting)
         task = self._start(execution_id, work)
         try:
@@ -130,6 +146,31 @@ class Executions:
             if not detached:
                 task.cancel()
             raise
+
+    async def submit(
+        self,
+        instruction: Instruction,
+        *,
+        source: ExecutionSource,
+        on_event: OnEvent | None = None,
+        on_plan: Callable[[str, Plan], None] | None = None,
+        spendable_usd: float | None = None,
+    ) -> Submitted:
+        """Accept an instruction and start it; returns as soon as the promise is on disk.
+
+        The arguments are those of `run`, which is quicker for callers that need nothing but the result.
+
+        Raises:
+            IdempotencyError: The tenant used the key for another request.
+            StorageError: State cannot be written.
+        """
+        execution_id = uuid.uuid4().hex
+        accepted = await _on_disk(self._need_store().accept(execution_id, instruction, source.model_dump()))
+        if not accepted.fresh:
+            return Submitted(accepted.id, None)
+        instruction = _within(instruction, spendable_usd)
+        work = self._carry_out(execution_id, instruction, None, source, on_event, on_plan, None)
+        return Submitted(execution_id, self._start(execution_id, work))
 
     def cancel(self, execution_id: str) -> bool:
         """End an execution that runs here, keeping what is done; say whether there was one."""
@@ -315,8 +356,14 @@ class Executions:
         await _on_disk(self._need_store().wait(execution_id, plan, reason=reason, expires=expires))
         raise ApprovalNeededError(execution_id, reason, expires)
 
-    async def _join(self, execution_id: str) -> Execution:
-        """Wait for the execution of an equal request."""
+    async def join(self, execution_id: str) -> Execution:
+        """Wait for the end of an execution that somebody started, here or in another process.
+
+        Raises:
+            ApprovalNeededError: It waits for a person.
+            ExecutionStoppedError: It was ended without a result.
+            InputError: It is not known.
+        """
         store = self._need_store()
         while True:
             running = self._running.get(execution_id)
@@ -343,6 +390,13 @@ class Executions:
 async def _on_disk(future: Future[T]) -> T:
     """Wait until a write is on disk; a caller that is cancelled meanwhile does not take it back."""
     return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def _within(instruction: Instruction, spendable_usd: float | None) -> Instruction:
+    budget = instruction.budget
+    if spendable_usd is None or (budget.usd is not None and budget.usd <= spendable_usd):
+        return instruction
+    return instruction.model_copy(update={"budget": budget.model_copy(update={"usd": spendable_usd})})
 
 
 def _warn(future: Future[None]) -> None:

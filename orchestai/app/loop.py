@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-class LoopThread:
-    """Runs one event loop until closed."""
+class HostLoop:
+    """The running event loop of a host that has one already, such as a server.
+
+    Raises:
+        RuntimeError: No loop runs in this thread.
+    """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="orchestai-loop", daemon=True)
-        self._thread.start()
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.current_thread()
 
     @property
     def is_current(self) -> bool:
@@ -37,7 +40,21 @@ class LoopThread:
             future.cancel()
             raise
 
-    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await `last` on the loop, which goes on: its tasks are the host's. Not to be called on the loop itself."""
+        if not self.loop.is_closed():
+            self.submit(last()).result()
+
+
+class LoopThread(HostLoop):
+    """Runs one event loop until closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="orchestai-loop", daemon=True)
+        self._thread.start()
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Cancel what still runs, await `last` on the loop, stop it and wait for its thread."""
         try:
             self.submit(self._wind_up(last)).result()
@@ -46,7 +63,7 @@ class LoopThread:
             self._thread.join()
             self.loop.close()
 
-    async def _wind_up(self, last: Callable[[], Awaitable[None]]) -> None:
+    async def _wind_up(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()

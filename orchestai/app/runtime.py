@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from orchestai.app.executions import Execution, Executions
-from orchestai.app.loop import LoopThread
+from orchestai.app.loop import HostLoop, LoopThread
 from orchestai.app.places import executions_state
 from orchestai.app.planning import build_planner
 from orchestai.app.workforce import Workforce
@@ -17,10 +17,12 @@ from orchestai.config import Project
 from orchestai.contracts import ExecutionResult, Instruction, Plan
 from orchestai.engine import Engine
 from orchestai.engine.execution import OnEvent
+from orchestai.engine.review import Reviewer
 from orchestai.engine.store import ExecutionStore
 from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource
 from orchestai.planner.planner import HybridPlanner
 from orchestai.prompts import PromptLibrary
+from orchestai.workers import TenantLimiter
 
 T = TypeVar("T")
 
@@ -67,8 +69,22 @@ class Runtime:
             make_record=self._record,
         )
         self._lock = threading.Lock()
-        self._thread: LoopThread | None = None
+        self._thread: HostLoop | None = None
         self._closed = False
+
+    def live_here(self) -> None:
+        """Do all work on the running event loop of the caller instead of one in a thread of its own.
+
+        For a host with a loop of its own, such as the service: no call then changes threads. The host uses
+        `executions` directly and ends with `aclose` on that loop.
+
+        Raises:
+            RuntimeError: The runtime works on another loop already, or no loop runs here.
+        """
+        with self._lock:
+            if self._closed or self._thread is not None:
+                raise RuntimeError("This runtime is closed or works on another loop: open another one.")
+            self._thread = HostLoop()
 
     async def aplan(self, instruction: Instruction) -> Plan:
         """Plan without running.
@@ -139,11 +155,10 @@ class Runtime:
             self._closed = True
             thread, self._thread = self._thread, None
         try:
-            if thread is None:
-                self.workforce.stop()  # nothing was called, so nothing else is open
-            else:
+            if thread is not None:
                 thread.close(self.workforce.aclose)
         finally:
+            self.workforce.stop()
             try:
                 if self.store is not None:
                     self.store.close()
@@ -204,7 +219,7 @@ class Runtime:
             return await coroutine
         return await asyncio.wrap_future(thread.submit(coroutine))
 
-    def _open_thread(self, coroutine: Coroutine[Any, Any, T]) -> LoopThread:
+    def _open_thread(self, coroutine: Coroutine[Any, Any, T]) -> HostLoop:
         with self._lock:
             if self._closed:
                 coroutine.close()
@@ -254,8 +269,26 @@ def build_runtime(
     """
     workforce = Workforce(project, mock=mock, references=references or {})
     prompts = PromptLibrary(project.prompts)
-    engine = Engine(workforce, prompts, project.tasks, project.engine, profiles=workforce.catalog)
+    limiter = TenantLimiter.for_catalog(workforce.catalog, project.engine.limits)
+    engine = Engine(
+        workforce,
+        prompts,
+        project.tasks,
+        project.engine,
+        profiles=workforce.catalog,
+        slot=limiter.slot,
+        reviewer=_reviewer(project, workforce),
+    )
     planner = build_planner(project, workforce, prompts, learned=learned)
     logger = ExecutionLogger(project.paths.execution_logs, project.logs) if log else None
     store = ExecutionStore(executions_state(project)) if log else None
     return Runtime(project, planner=planner, engine=engine, logger=logger, store=store, workforce=workforce)
+
+
+def _reviewer(project: Project, workforce: Workforce) -> Reviewer | None:
+    name = project.engine.judge
+    if name is None:
+        return None
+    return Reviewer(
+        find=lambda: workforce[name], repairs=project.arms.judge_repairs, threshold=project.arms.judge_threshold
+    )

@@ -146,6 +146,8 @@ class SubtaskRun:
         profile = worker.profile
         own_limit = "timeout_s" in profile.model_fields_set
         limit_s = request.timeout_s or (profile.timeout_s if own_limit else self._config.default_timeout_s)
+        # The worker is told as well: its breaker counts a hang only if it knows the limit.
+        request = request.model_copy(update={"timeout_s": limit_s})
 
         async def attempt() -> WorkerOutput:
             self._attempts += 1

@@ -36,7 +36,11 @@ class LineError(ValueError):
 
 def encode_line(fields: Mapping[str, Any]) -> bytes:
     """Return `fields` as a line with its CRC, without the line break."""
-    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return seal_line(json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+
+
+def seal_line(body: bytes) -> bytes:
+    """Return a JSON object as a line with its CRC."""
     return b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body))
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticSerializationError
 
 from orchestai.contracts import (
     AcceptanceCheck,
@@ -25,13 +26,14 @@ from orchestai.contracts import (
 )
 from orchestai.contracts.base import Record
 from orchestai.errors import DataError, InputError
-from orchestai.logs.codec import LineError, decode_line, encode_line, to_json
+from orchestai.logs.codec import LineError, decode_line, encode_line, seal_line, to_json
 
 SCHEMA_VERSION: Literal[1] = 1
 UNKNOWN = -1
 """Id of a task type or worker that the catalog does not have."""
 
 _MAX_DATA_URL_CHARS = 64 * 1024
+_ANYTHING = TypeAdapter(dict[str, Any])
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -46,12 +48,23 @@ class ExecutionSource(Record):
         example_id: The example, if it is one of a corpus.
         template: Family of the example; a family never spans two splits.
         split: Where the corpus puts it.
+        user: Who asked, where the host knows: the name of a token of the service.
+        request_id: The request that it came with.
+        traceparent: That request as the parent of what is traced (W3C Trace Context).
     """
 
     kind: str = "live"
     example_id: str | None = None
     template: str | None = None
     split: Split | None = None
+    user: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the request belongs to."""
+        return self.traceparent.split("-")[1] if self.traceparent else None
 
 
 class GraphRecord(BaseModel):
@@ -241,7 +254,7 @@ class ExecutionLogRecord(Record):
             cost=result.total_cost,
             latency_ms=result.total_latency_ms,
             planner_outputs=PlannerRecord.model_validate(planner_outputs),
-            execution_result=to_json(documented),
+            execution_result=_plain(documented),
             execution_id=result.execution_id,
             instruction_id=instruction.id,
             inputs={name: _shorten(value) for name, value in instruction.inputs.items()},
@@ -265,6 +278,10 @@ class ExecutionLogRecord(Record):
         Raises:
             DataError: It is nested too deeply for JSON.
         """
+        try:
+            return seal_line(self.__pydantic_serializer__.to_json(self))
+        except (PydanticSerializationError, UnicodeEncodeError):
+            pass  # something that JSON does not know: taken apart piece by piece
         try:
             return encode_line(to_json(self.model_dump()))
         except (ValueError, RecursionError) as error:
@@ -302,6 +319,15 @@ class ExecutionLogRecord(Record):
             raise LineError("schema", f"{place}: {first['msg']}"[:300]) from error
         except (InputError, RecursionError) as error:
             raise LineError("schema", str(error)[:300]) from error
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return `fields` in terms of JSON; by the quick way if nothing in them needs more."""
+    try:
+        plain: dict[str, Any] = _ANYTHING.dump_python(fields, mode="json")
+    except (PydanticSerializationError, UnicodeEncodeError, RecursionError, ValueError):
+        plain = to_json(fields)
+    return plain
 
 
 def _shorten(value: str) -> str:

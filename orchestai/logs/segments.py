@@ -15,6 +15,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from orchestai.logs.codec import LineError
@@ -147,8 +148,12 @@ class Segment:
 
 def writer_name() -> str:
     """Return `<host>-<pid>` of this process, fit for a file name."""
-    host = re.sub(r"[^A-Za-z0-9_.]", "_", socket.gethostname())[:64].lstrip(".") or "host"
-    return f"{host}-{os.getpid()}"
+    return f"{_host()}-{os.getpid()}"
+
+
+@cache
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9_.]", "_", socket.gethostname())[:64].lstrip(".") or "host"
 
 
 def _claim(path: Path) -> tuple[Path, int] | None:

@@ -1,21 +1,30 @@
-"""Model endpoints that do sub-tasks: the OpenAI-format client, the layer that manages it, the error boundary.
+"""Model endpoints that do sub-tasks: clients of the OpenAI format, their errors, limits, breakers and discovery.
 
-The `openai` package and aiohttp load with the first call, not with this import.
+aiohttp and the `openai` package load with the first call, not with this import.
 """
 
 from __future__ import annotations
 
+from orchestai.workers.breaker import BreakerSnapshot, BreakerState, CircuitBreaker, GuardedWorker
 from orchestai.workers.clients import ClientPool
+from orchestai.workers.embeddings import EmbeddingOutput
 from orchestai.workers.layer import LocalEndpoints, WorkerLayer
-from orchestai.workers.limiter import LimitedWorker
+from orchestai.workers.limited import LimitedWorker
+from orchestai.workers.limiter import TenantLimiter
 from orchestai.workers.openai_worker import OpenAIWorker
-from orchestai.workers.provider_errors import map_provider_errors
+from orchestai.workers.streaming import stream_answer
 
 __all__ = [
+    "BreakerSnapshot",
+    "BreakerState",
+    "CircuitBreaker",
     "ClientPool",
+    "EmbeddingOutput",
+    "GuardedWorker",
     "LimitedWorker",
     "LocalEndpoints",
     "OpenAIWorker",
+    "TenantLimiter",
     "WorkerLayer",
-    "map_provider_errors",
+    "stream_answer",
 ]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from orchestai.config import BreakerConfig, LimitsConfig
 from orchestai.contracts import Worker, WorkerCatalog, WorkerProfile
 from orchestai.errors import EndpointError
-from orchestai.workers.clients import NO_KEY, ClientPool
-from orchestai.workers.limiter import LimitedWorker
+from orchestai.workers.breaker import CircuitBreaker, GuardedWorker, OnChange
+from orchestai.workers.clients import ClientPool
+from orchestai.workers.limited import LimitedWorker
 from orchestai.workers.openai_worker import OpenAIWorker
+from orchestai.workers.proxy import proxy_for
 
 WorkerFactory = Callable[[WorkerProfile], Worker]
 
@@ -36,8 +39,11 @@ class WorkerLayer:
         catalog: Who there is.
         endpoints: Servers that we start ourselves; a function is asked at each worker's first use,
             so a server may start late.
-        env: Looks up an environment variable (`Settings.env`), for the workers' keys.
+        env: Looks up an environment variable (`Settings.env`), for the workers' keys and proxies.
         factory: Makes a worker of a profile; the default talks to the profile's OpenAI-format URL.
+        breaker: When a failing worker is left alone; null means never.
+        limits: How many calls may wait for a worker with a `max_concurrency`.
+        on_breaker: Told of each change of a breaker: the worker's name and the new state.
     """
 
     def __init__(
@@ -47,6 +53,9 @@ class WorkerLayer:
         endpoints: LocalEndpoints | Callable[[], LocalEndpoints] | None = None,
         env: Callable[[str], str | None] | None = None,
         factory: WorkerFactory | None = None,
+        breaker: BreakerConfig | None = None,
+        limits: LimitsConfig | None = None,
+        on_breaker: OnChange | None = None,
     ) -> None:
         self._catalog = catalog
         self._endpoints = endpoints or LocalEndpoints()
@@ -54,6 +63,15 @@ class WorkerLayer:
         self._factory = factory or self.openai_worker
         self._clients = ClientPool()
         self._workers: dict[str, Worker] = {}
+        self._limits = limits or LimitsConfig()
+        self._breakers: dict[str, CircuitBreaker] = {}
+        if breaker is not None and breaker.enabled:
+            self._breakers = {name: CircuitBreaker(name, breaker, on_change=on_breaker) for name in catalog.names}
+
+    @property
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """The breakers by worker, to look at; empty if there are none."""
+        return self._breakers
 
     @property
     def catalog(self) -> WorkerCatalog:
@@ -71,8 +89,10 @@ class WorkerLayer:
         if worker is None:
             profile = self._catalog[name]
             worker = self._factory(profile)
+            if name in self._breakers:
+                worker = GuardedWorker(worker, self._breakers[name])
             if profile.max_concurrency is not None:
-                worker = LimitedWorker(worker, profile.max_concurrency)
+                worker = LimitedWorker(worker, profile.max_concurrency, max_waiting=self._limits.max_waiting)
             self._workers[name] = worker
         return worker
 
@@ -82,14 +102,15 @@ class WorkerLayer:
         Raises:
             EndpointError: The profile needs a local server that is not running.
         """
-        key = self._env(profile.api_key_env) if profile.api_key_env else None
-        if profile.base_url is None:
-            key = NO_KEY  # our own servers ask for none, and the user's key is not theirs to see
+        base_url = self._base_url(profile)
+        # Our own servers ask for no key, and the user's is not theirs to see.
+        key = self._env(profile.api_key_env) if profile.api_key_env and profile.base_url else None
         return OpenAIWorker(
             profile,
-            base_url=self._base_url(profile),
+            base_url=base_url,
             api_key=SecretStr(key) if key else None,
             clients=self._clients,
+            proxy=proxy_for(base_url, self._env),
         )
 
     async def aclose(self) -> None:

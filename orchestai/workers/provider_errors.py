@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
-import json
-import time
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from email.utils import parsedate_to_datetime
-from types import TracebackType
+from json import JSONDecodeError
+from types import ModuleType, TracebackType
 
 from pydantic import SecretStr, ValidationError
 
-from orchestai.contracts import WorkerProfile
 from orchestai.errors import (
     MalformedResponseError,
     OrchestAIError,
-    RateLimitedError,
-    WorkerAuthError,
     WorkerError,
     WorkerRequestError,
     WorkerTimeoutError,
     WorkerUnavailableError,
 )
+from orchestai.workers.status_errors import MAX_DETAIL_CHARS, Callee, scrub, status_error
 
-_MAX_DETAIL_CHARS = 300
+_USER_INFO = re.compile(r"//[^/\s'\"]*@")
+"""Name and password in a URL: a proxy's, or an endpoint's."""
 
 
-def map_provider_errors(
-    *, worker: WorkerProfile, secret: SecretStr | None = None, limit_s: float | None = None
-) -> AbstractContextManager[None]:
-    """Turn every error of the SDK or the transport into the most specific error of ours.
+class ProviderErrors(AbstractContextManager[None]):
+    """Turns every error of the SDK or the transport into the most specific error of ours.
 
     The original is not chained: its request holds the key in a header, and its message may echo it.
 
     Args:
-        worker: Whose call is made inside.
+        callee: Whose call is made inside.
         secret: The key in use, which is cut out of every message.
         limit_s: Time allowed, for the message of a timeout.
 
     Raises:
         WorkerError: For every failure of the call; our own errors pass unchanged.
     """
-    return _Boundary(_Translator(worker, secret, limit_s))
 
-
-class _Boundary(AbstractContextManager[None]):
-    def __init__(self, translator: _Translator) -> None:
-        self._translator = translator
+    def __init__(self, callee: Callee, *, secret: SecretStr | None = None, limit_s: float | None = None) -> None:
+        self._callee = callee
+        self._secret = secret
+        self._limit_s = limit_s
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, OrchestAIError):
+        if isinstance(error, OrchestAIError):
+            self._scrub(error)
             return
-        translated = self._translator.translate(error)
+        if not isinstance(error, Exception):
+            return
+        translated = self._translate(error)
         # A reporter that shows the locals of each frame would find the original here.
         del kind, error, trace
         try:
@@ -61,60 +60,25 @@ class _Boundary(AbstractContextManager[None]):
         finally:
             translated.__context__ = None
 
+    def _scrub(self, error: OrchestAIError) -> None:
+        """Cut the key out of an error of ours too: it may quote an answer that echoes the key.
 
-def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number, or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return None
-    if seconds != seconds or seconds == float("inf"):
-        return None
-    return max(0.0, seconds)
+        So may the locals of the frames that it came through, which some reporters show.
+        """
+        if self._secret is not None:
+            error.__traceback__ = None
+        fields = vars(error)
+        fields.update({key: scrub(value, self._secret) for key, value in fields.items() if isinstance(value, str)})
+        error.args = tuple(scrub(value, self._secret) if isinstance(value, str) else value for value in error.args)
 
-
-class _Translator:
-    def __init__(self, worker: WorkerProfile, secret: SecretStr | None, limit_s: float | None) -> None:
-        self._worker = worker
-        self._secret = secret
-        self._limit_s = limit_s
-
-    def translate(self, error: Exception) -> WorkerError:
-        import openai
-
-        if isinstance(error, openai.APIStatusError):
-            return self._status(error)
+    def _translate(self, error: Exception) -> WorkerError:
+        openai = _loaded("openai")
+        if openai is not None and isinstance(error, openai.APIStatusError):
+            body = getattr(error, "body", None)
+            said = body.get("message") if isinstance(body, dict) else None
+            message = said if isinstance(said, str) else str(error.message)
+            return status_error(self._callee, error.status_code, error.response.headers, message, self._secret)
         return self._transport(error)
-
-    def _status(self, error: object) -> WorkerError:
-        import openai
-
-        assert isinstance(error, openai.APIStatusError)
-        status, name = error.status_code, self._worker.name
-        said = f"Worker {name!r} answered {status}: {self._clean(_body_message(error))}"
-        if status == 429:
-            return RateLimitedError(
-                said,
-                worker=name,
-                retry_after_s=parse_retry_after(error.response.headers.get("retry-after")),
-            )
-        if status in (401, 402, 403):
-            return WorkerAuthError(said, worker=name, remedy=key_remedy(self._worker))
-        if status in (408, 504):
-            return WorkerTimeoutError(said, worker=name)
-        if status >= 500 or status in (409, 425):
-            return WorkerUnavailableError(said, worker=name)
-        remedy = None
-        if status == 404:
-            remedy = f"Check the worker's `model` ({self._worker.model!r}) and `base_url`."
-        elif status < 400:
-            remedy = "Check the worker's `base_url`: it redirects."
-        return WorkerRequestError(said, worker=name, remedy=remedy)
 
     def _transport(self, error: Exception) -> WorkerError:
         import aiohttp
@@ -122,55 +86,49 @@ class _Translator:
         # The SDK's aiohttp transport reports refused and reset connections as connect *timeouts*,
         # so the cause at the bottom of the chain decides, not the type on top.
         chain = list(_causes(error))
-        name = self._worker.name
-        detail = self._clean(f"{type(chain[-1]).__name__}: {chain[-1]}".rstrip(": "))
+        label, name = self._callee.label, self._callee.name
+        detail = f"{type(chain[-1]).__name__}: {chain[-1]}".rstrip(": ")
+        detail = scrub(_USER_INFO.sub("//", detail), self._secret)[:MAX_DETAIL_CHARS]
 
         def among(*types: type[BaseException]) -> bool:
             return any(isinstance(cause, types) for cause in chain)
 
-        if among(aiohttp.ClientPayloadError, aiohttp.ClientResponseError, json.JSONDecodeError):
-            return MalformedResponseError(f"Worker {name!r} sent a damaged answer ({detail}).", worker=name)
-        if among(UnicodeDecodeError, ValidationError) or _is_sdk_validation(chain):
-            return MalformedResponseError(f"Worker {name!r} sent an answer in another format ({detail}).", worker=name)
+        if among(aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            return WorkerRequestError(
+                f"{label} cannot be called ({detail}).", worker=name, remedy="Check its `base_url`."
+            )
+        if among(aiohttp.ClientHttpProxyError):
+            return WorkerUnavailableError(
+                f"{label} cannot be reached: the proxy refuses ({detail}).",
+                worker=name,
+                remedy="Check the proxy in `https_proxy`, or name the host in `no_proxy`.",
+            )
+        if among(aiohttp.ClientPayloadError, aiohttp.ClientResponseError, JSONDecodeError, RecursionError):
+            return MalformedResponseError(f"{label} sent a damaged answer ({detail}).", worker=name)
+        if among(UnicodeDecodeError, ValidationError) or _from_sdk(chain, "APIResponseValidationError"):
+            return MalformedResponseError(f"{label} sent an answer in another format ({detail}).", worker=name)
+        if among(aiohttp.ConnectionTimeoutError):
+            return WorkerTimeoutError(
+                f"{label} did not accept a connection in time.",
+                worker=name,
+                remedy="Check that its endpoint is running and its `base_url` is right.",
+            )
         # Before the timeouts: aiohttp's own timeout is one of its connection errors as well.
         if among(aiohttp.ServerTimeoutError) or not among(aiohttp.ClientConnectionError, ConnectionError):
-            if among(TimeoutError) or _is_sdk_timeout(chain):
+            if among(TimeoutError) or _from_sdk(chain, "APITimeoutError"):
                 allowed = "in time" if self._limit_s is None else f"within {self._limit_s:g} s"
                 return WorkerTimeoutError(
-                    f"Worker {name!r} gave no complete answer {allowed}.",
+                    f"{label} gave no complete answer {allowed}.",
                     worker=name,
                     remedy="Raise its `timeout_s`, or use a faster worker.",
                 )
-            if not _is_sdk_connection(chain) and not among(OSError):
-                return WorkerError(f"Worker {name!r} failed ({detail}).", worker=name)
+            if not _from_sdk(chain, "APIConnectionError") and not among(OSError):
+                return WorkerError(f"{label} failed ({detail}).", worker=name)
         return WorkerUnavailableError(
-            f"Worker {name!r} cannot be reached ({detail}).",
+            f"{label} cannot be reached ({detail}).",
             worker=name,
             remedy="Check that its endpoint is running and its `base_url` is right.",
         )
-
-    def _clean(self, text: str) -> str:
-        return scrub(text, self._secret)[:_MAX_DETAIL_CHARS]
-
-
-def key_remedy(worker: WorkerProfile) -> str:
-    """Say which variable to set for `worker`."""
-    if worker.api_key_env:
-        return f"Put a valid key into the environment variable {worker.api_key_env} (or into .env)."
-    return "Name the environment variable that holds its key in the worker's `api_key_env`, and set it."
-
-
-def scrub(text: str, secret: SecretStr | None) -> str:
-    """Return `text` without the key."""
-    value = secret.get_secret_value() if secret else ""
-    return text.replace(value, "[key]") if value else text
-
-
-def _body_message(error: object) -> str:
-    body = getattr(error, "body", None)
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return str(body["message"])
-    return str(getattr(error, "message", error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -182,21 +140,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
-def _is_sdk_validation(chain: list[BaseException]) -> bool:
-    import openai
-
-    return any(isinstance(cause, openai.APIResponseValidationError) for cause in chain)
-
-
-def _is_sdk_timeout(chain: list[BaseException]) -> bool:
-    import httpx2
-    import openai
-
-    return any(isinstance(cause, openai.APITimeoutError | httpx2.TimeoutException) for cause in chain)
+def _from_sdk(chain: list[BaseException], kind: str) -> bool:
+    openai = _loaded("openai")
+    return openai is not None and any(isinstance(cause, getattr(openai, kind)) for cause in chain)
 
 
-def _is_sdk_connection(chain: list[BaseException]) -> bool:
-    import httpx2
-    import openai
-
-    return any(isinstance(cause, openai.APIConnectionError | httpx2.TransportError) for cause in chain)
+def _loaded(module: str) -> ModuleType | None:
+    """A package that nobody has imported yet cannot have raised: its half a second is not spent on an error."""
+    return sys.modules.get(module)

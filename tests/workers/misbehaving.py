@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -20,6 +21,7 @@ Script = Callable[["Exchange"], Awaitable[None]]
 class Exchange(NamedTuple):
     head: str
     body: bytes
+    reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     def json(self) -> Any:
@@ -46,6 +48,11 @@ class Exchange(NamedTuple):
     async def send_json(self, payload: object, status: int = 200, **more: Any) -> None:
         await self.send(status, json.dumps(payload).encode(), **more)
 
+    async def hung_up(self) -> None:
+        """Wait until the client has closed its side."""
+        with contextlib.suppress(ConnectionError):
+            assert await self.reader.read(1) == b""
+
     def reset(self) -> None:
         """Close so that the peer gets RST, not FIN."""
         raw = self.writer.get_extra_info("socket")
@@ -67,7 +74,7 @@ class MisbehavingServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 body = await _read_body(head, reader)
-                exchange = Exchange(head, body, writer)
+                exchange = Exchange(head, body, reader, writer)
                 self.requests.append(exchange)
                 self.called.set()
                 assert self.script is not None

@@ -27,7 +27,7 @@ from orchestai.errors import (
     is_retryable,
 )
 from orchestai.workers import OpenAIWorker
-from orchestai.workers.provider_errors import parse_retry_after
+from orchestai.workers.status_errors import parse_retry_after
 
 MakeWorker = Callable[..., OpenAIWorker]
 

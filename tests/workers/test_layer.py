@@ -20,7 +20,7 @@ from orchestai.workers import LimitedWorker, LocalEndpoints, OpenAIWorker, Worke
 def catalog(base_url: str | None = None) -> WorkerCatalog:
     return WorkerCatalog(
         workers=(
-            WorkerProfile(name="local", description="d", model="small"),
+            WorkerProfile(name="local", description="d", model="small", api_key_env="BIG_KEY"),
             WorkerProfile(name="sim", description="d", model="sim", simulation=SimulationProfile()),
             WorkerProfile(name="remote", description="d", model="big", base_url=base_url, api_key_env="BIG_KEY"),
             WorkerProfile(name="remote-2", description="d", model="b", base_url=base_url, api_key_env="BIG_KEY"),
@@ -53,13 +53,14 @@ async def test_local_workers_find_the_endpoint_of_their_kind(server: Misbehaving
         started.append("asked")
         return LocalEndpoints(model=server.base_url, simulator=server.base_url + "/simulator")
 
-    async with WorkerLayer(catalog(), endpoints=endpoints) as layer:
+    async with WorkerLayer(catalog(), endpoints=endpoints, env={"BIG_KEY": "k-123"}.get) as layer:
         assert started == [], "nothing is asked before a worker is needed"
         await layer["local"].run(request())
         output = await layer["sim"].run(request(task_type="reasoning"))
     local, simulated = server.requests
     assert local.head.startswith("POST /v1/chat/completions ")
     assert "x-orchestai-task-type" not in local.head.lower()
+    assert "k-123" not in local.head, "the user's key is not for our own servers"
     assert simulated.head.startswith("POST /v1/simulator/chat/completions ")
     assert "x-orchestai-task-type: reasoning" in simulated.head.lower()
     assert output.metadata["simulated"] is True
