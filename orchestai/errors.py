@@ -10,6 +10,7 @@ OrchestAIError                     code, remedy
 │   │   └── DanglingDependencyError
 │   ├── DataError                  a file or table that is not what it should be
 │   └── CheckpointError            does not match its manifest, its catalog or this version
+├── RefusedError                   the instruction is an attack (HTTP 403, CLI exit 3)
 ├── WorkerError                    worker: who failed
 │   ├── TransientWorkerError       worth another try
 │   │   ├── RateLimitedError       retry_after_s
@@ -169,6 +170,12 @@ class CheckpointError(InputError):
     """A checkpoint that does not match its manifest, its catalog or this version."""
 
     code = "invalid_checkpoint"
+
+
+class RefusedError(OrchestAIError):
+    """An instruction that tries to change the rules of the system."""
+
+    code = "refused"
 
 
 class WorkerError(OrchestAIError):

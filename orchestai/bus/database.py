@@ -1,0 +1,192 @@
+"""One SQLite file behind one thread: operations that wait together are synced to disk together."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+from orchestai.errors import StorageError
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], Any]
+
+_BUSY_TIMEOUT_S = 30.0
+_MOST_AT_ONCE = 256
+
+
+class _Entry(NamedTuple):
+    operation: Operation
+    future: Future[Any]
+    plain: bool
+
+
+class Database:
+    """Runs operations one after another; each is done when its changes are on disk.
+
+    An operation is a function of the connection and all or nothing: if it raises, what it did is undone, and the
+    others of its group stay.
+
+    Args:
+        path: The file; made if it is missing.
+        schema: Statements that make the tables if they are missing.
+
+    Raises:
+        StorageError: It cannot be opened or written.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        self._waiting: deque[_Entry] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._failure(error) from error
+        connection = self._connect()
+        try:
+            connection.executescript(schema)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        finally:
+            connection.close()
+
+    async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation; its changes are on disk when this returns.
+
+        A caller that is cancelled meanwhile does not take it back.
+
+        Raises:
+            StorageError: The disk refuses, or the database is closed.
+        """
+        return await self._submit(operation, plain=False)
+
+    async def look(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation that changes nothing, without asking other processes for the lock."""
+        return await self._submit(operation, plain=True)
+
+    def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an operation that changes nothing at once, in this thread."""
+        connection = self._connect(read_only=True)
+        try:
+            return operation(connection)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Do what waits; closing twice is allowed."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    async def _submit(self, operation: Callable[[sqlite3.Connection], T], *, plain: bool) -> T:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # what was handed over is done: no caller can cancel it
+        with self._wake:
+            if self._closed:
+                raise StorageError("The message queue is closed.", path=str(self.path), remedy="Open it again.")
+            self._waiting.append(_Entry(operation, future, plain))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="orchestai-messages", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+        return cast(T, await asyncio.shield(asyncio.wrap_future(future)))
+
+    def _work(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closed:
+                    self._wake.wait()
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+            if not batch:
+                break
+            try:
+                connection = connection or self._connect()
+            except StorageError as error:
+                for entry in batch:
+                    entry.future.set_exception(error)
+                continue
+            for entry in batch:
+                if entry.plain:
+                    self._look(connection, entry)
+            self._commit(connection, [entry for entry in batch if not entry.plain])
+        if connection is not None:
+            connection.close()
+
+    def _look(self, connection: sqlite3.Connection, entry: _Entry) -> None:
+        try:
+            entry.future.set_result(entry.operation(connection))
+        except sqlite3.Error as error:
+            entry.future.set_exception(self._failure(error))
+        except Exception as error:
+            entry.future.set_exception(error)
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+        if not batch:
+            return
+        answers: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for entry in batch:
+                connection.execute("SAVEPOINT one")
+                try:
+                    answers.append((entry.future, entry.operation(connection), None))
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # a refusal, or a mistake: its changes are undone, it alone hears of it
+                    connection.execute("ROLLBACK TO one")
+                    answers.append((entry.future, None, error))
+                connection.execute("RELEASE one")
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            if len(batch) > 1:
+                # One operation may be too much for the disk and the others not: each gets its own answer.
+                for entry in batch:
+                    self._commit(connection, [entry])
+            else:
+                batch[0].future.set_exception(self._failure(error))
+            return
+        for future, value, refusal in answers:
+            if refusal is not None:
+                future.set_exception(refusal)
+            else:
+                future.set_result(value)
+
+    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        name = self.path.resolve().as_posix().replace("?", "%3f").replace("#", "%23")
+        try:
+            connection = sqlite3.connect(
+                f"file:{name}{'?mode=ro' if read_only else ''}",
+                uri=True,
+                timeout=_BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            if not read_only:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        return connection
+
+    def _failure(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"The message queue cannot be written or read: {error}.",
+            path=str(self.path),
+            remedy="Free space on its disk, check its permissions, or choose another home with ORCHESTAI_HOME.",
+        )
