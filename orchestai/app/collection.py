@@ -117,7 +117,7 @@ def _run(
     on_done: OnDone | None,
     references: dict[str, str] | None = None,
 ) -> CollectionReport:
-    runtime = build_runtime(project, learned=False, references=references)
+    runtime = build_runtime(project, learned=False, references=references, guarded=False)
     try:
         return runtime.call(
             collect(

@@ -11,8 +11,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from orchestai.app.guard import Guard
+from orchestai.app.plans import KnownPlans
 from orchestai.config import EngineConfig
-from orchestai.contracts import ExecutionResult, Instruction, Plan, WorkerCatalog
+from orchestai.contracts import ExecutionEvent, ExecutionResult, Instruction, Plan, WorkerCatalog
 from orchestai.contracts.protocols import Planner
 from orchestai.engine import Engine
 from orchestai.engine.execution import OnEvent, Stop
@@ -20,6 +22,8 @@ from orchestai.engine.journal import StoreJournal
 from orchestai.engine.store import ExecutionStatus, ExecutionStore, StoredExecution
 from orchestai.errors import ApprovalNeededError, ExecutionStoppedError, InputError, OrchestAIError
 from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource, find_execution
+from orchestai.reflex import ReflexVerdict
+from orchestai.telemetry import ExecutionWatch, Telemetry
 
 T = TypeVar("T")
 
@@ -52,8 +56,23 @@ class Submitted:
     task: asyncio.Task[Execution] | None
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is to be carried out."""
+
+    id: str
+    instruction: Instruction
+    plan: Plan | None
+    source: ExecutionSource
+    on_event: OnEvent | None = None
+    on_plan: Callable[[str, Plan], None] | None = None
+    accepting: Future[Any] | None = None
+    stored: StoredExecution | None = None
+
+
 @dataclass
 class _Running:
+    verdict: ReflexVerdict | None = None
     stop: Stop = field(default_factory=Stop)
     task: asyncio.Task[Execution] | None = None
 
@@ -66,7 +85,10 @@ class Executions:
         engine: Runs plans.
         logger: The execution log; None when logging is off.
         store: What is to be done, on disk; None for hosts that promise nothing.
+        guard: Refuses, answers at once, cleans; None lets every instruction through as it is.
+        plans: Plans that were good before; None plans each time.
         workers: Tells which plans have effects outside.
+        telemetry: Takes down what happens.
         config: Which plans wait for a person, and how long ended executions are kept.
         make_record: Makes the line of the log.
     """
@@ -78,7 +100,10 @@ class Executions:
         engine: Engine,
         logger: ExecutionLogger | None,
         store: ExecutionStore | None,
+        guard: Guard | None,
+        plans: KnownPlans | None,
         workers: WorkerCatalog,
+        telemetry: Telemetry,
         config: EngineConfig,
         make_record: MakeRecord,
     ) -> None:
@@ -86,7 +111,10 @@ class Executions:
         self._engine = engine
         self._logger = logger
         self._store = store
+        self._guard = guard
+        self._plans = plans
         self._workers = workers
+        self._telemetry = telemetry
         self._approval = config.approval
         self._keep_s = config.keep_days * 86_400
         self._make_record = make_record
@@ -109,6 +137,7 @@ class Executions:
         execution_id: str | None = None,
         detached: bool = False,
         spendable_usd: float | None = None,
+        guarded: bool = True,
     ) -> Execution:
         """Carry out an instruction; a repeated request gets the result of the first.
 
@@ -121,31 +150,49 @@ class Executions:
             execution_id: Identity of the execution; made when not given.
             detached: Go on when the caller is cancelled.
             spendable_usd: What may be spent at most, whatever the instruction's budget says.
+            guarded: Whether the reflex layer looks at it; a collection runs what it is given, each time.
 
         Raises:
+            RefusedError: The instruction is an attack.
             ApprovalNeededError: A person has to allow the plan first; the execution waits on disk.
             IdempotencyError: The tenant used the key for another request.
             NoWorkerError: A sub-task needs a call that no worker answers.
             StorageError: State or log cannot be written.
         """
         execution_id = execution_id or uuid.uuid4().hex
+        verdict = await self._guard.check(instruction) if self._guard is not None and guarded else None
+        if verdict is not None:
+            instruction = verdict.instruction
+            if verdict.answer is not None and plan is None:
+                return await self._give_again(verdict, execution_id, source, on_plan)
         if self._store is not None:
             accepting = self._store.accept(execution_id, instruction, source.model_dump())
             if instruction.idempotency_key is not None:
                 accepted = await _on_disk(accepting)
                 if not accepted.fresh:
-                    return await self.join(accepted.id)
+                    return self._restored(verdict, await self.join(accepted.id))
         else:
             accepting = None
         instruction = _within(instruction, spendable_usd)
-        work = self._carry_out(execution_id, instruction, plan, source, on_event, on_plan, accepting)
-        task = self._start(execution_id, work)
+        job = _Job(execution_id, instruction, plan, source, on_event, on_plan, accepting)
+        task = self._start(execution_id, self._carry_out(job), verdict)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not detached:
                 task.cancel()
             raise
+
+    async def plan(self, instruction: Instruction) -> Plan:
+        """Plan without running; personal data is left out of the plan.
+
+        Raises:
+            RefusedError: The instruction is an attack.
+            NoWorkerError: A sub-task needs a call that no worker answers.
+        """
+        if self._guard is not None:
+            instruction = (await self._guard.check(instruction)).instruction
+        return await self._make_plan(instruction)
 
     async def submit(
         self,
@@ -165,12 +212,18 @@ class Executions:
             StorageError: State cannot be written.
         """
         execution_id = uuid.uuid4().hex
+        verdict = await self._guard.check(instruction) if self._guard is not None else None
+        if verdict is not None:
+            instruction = verdict.instruction
+            if verdict.answer is not None:
+                given = self._give_again(verdict, execution_id, source, on_plan)
+                return Submitted(execution_id, asyncio.create_task(given))
         accepted = await _on_disk(self._need_store().accept(execution_id, instruction, source.model_dump()))
         if not accepted.fresh:
             return Submitted(accepted.id, None)
         instruction = _within(instruction, spendable_usd)
-        work = self._carry_out(execution_id, instruction, None, source, on_event, on_plan, None)
-        return Submitted(execution_id, self._start(execution_id, work))
+        job = _Job(execution_id, instruction, None, source, on_event, on_plan)
+        return Submitted(execution_id, self._start(execution_id, self._carry_out(job), verdict))
 
     def cancel(self, execution_id: str) -> bool:
         """End an execution that runs here, keeping what is done; say whether there was one."""
@@ -228,8 +281,46 @@ class Executions:
         await asyncio.gather(*rest, return_exceptions=True)
         return len(rest)
 
-    def _start(self, execution_id: str, work: Coroutine[Any, Any, Execution]) -> asyncio.Task[Execution]:
-        running = self._running[execution_id] = _Running()
+    async def _give_again(
+        self,
+        verdict: ReflexVerdict,
+        execution_id: str,
+        source: ExecutionSource,
+        on_plan: Callable[[str, Plan], None] | None,
+    ) -> Execution:
+        """Give a kept answer; it is an execution for the store, and none for the log, from which is learned."""
+        assert self._guard is not None  # it gave the verdict
+        plan, result = self._guard.answer(verdict, execution_id)
+        if self._store is not None:
+            accepted = self._store.accept(execution_id, verdict.instruction, source.model_dump())
+            if verdict.instruction.idempotency_key is not None and not (await _on_disk(accepted)).fresh:
+                return self._restored(verdict, await self.join(accepted.result().id))
+            self._store.start(execution_id, plan)
+            self._store.finish(execution_id, result).add_done_callback(_warn)
+        if on_plan is not None:
+            on_plan(execution_id, plan)
+        return self._restored(verdict, Execution(plan, result))
+
+    def _restored(self, verdict: ReflexVerdict | None, execution: Execution) -> Execution:
+        if self._guard is None or verdict is None:
+            return execution
+        return Execution(execution.plan, self._guard.restore(verdict, execution.result))
+
+    def _restoring(self, verdict: ReflexVerdict | None, on_event: OnEvent | None) -> OnEvent | None:
+        guard = self._guard
+        if on_event is None or guard is None or verdict is None or not verdict.pii:
+            return on_event
+
+        def restored(event: ExecutionEvent) -> None:
+            content = guard.restore_value(verdict, event.content)
+            on_event(event.model_copy(update={"content": content}))
+
+        return restored
+
+    def _start(
+        self, execution_id: str, work: Coroutine[Any, Any, Execution], verdict: ReflexVerdict | None = None
+    ) -> asyncio.Task[Execution]:
+        running = self._running[execution_id] = _Running(verdict)
         running.task = task = asyncio.create_task(work)
 
         def forget(done: asyncio.Task[Execution]) -> None:
@@ -252,9 +343,7 @@ class Executions:
             if logged is not None and logged.execution_id == execution_id:
                 return await self._note_logged(stored, logged)
         source = ExecutionSource.model_validate(stored.source)
-        return await self._carry_out(
-            execution_id, stored.instruction, stored.plan, source, None, None, None, stored=stored
-        )
+        return await self._carry_out(_Job(execution_id, stored.instruction, stored.plan, source, stored=stored))
 
     async def _note_logged(self, stored: StoredExecution, logged: ExecutionLogRecord) -> Execution:
         result = ExecutionResult.model_validate(
@@ -270,67 +359,59 @@ class Executions:
         assert stored.plan is not None  # what was logged was planned
         return Execution(stored.plan, result)
 
-    async def _carry_out(
-        self,
-        execution_id: str,
-        instruction: Instruction,
-        plan: Plan | None,
-        source: ExecutionSource,
-        on_event: OnEvent | None,
-        on_plan: Callable[[str, Plan], None] | None,
-        accepting: Future[Any] | None,
-        *,
-        stored: StoredExecution | None = None,
-    ) -> Execution:
-        stop = self._running[execution_id].stop
+    async def _carry_out(self, job: _Job) -> Execution:
+        running = self._running[job.id]
+        watching = self._telemetry.execution(
+            job.id,
+            job.instruction,
+            on_event=self._restoring(running.verdict, job.on_event),
+            traceparent=job.source.traceparent,
+        )
         try:
-            plan = plan or await self._planner.plan(instruction)
-            if accepting is not None:
-                await _on_disk(accepting)
-            approved = stored is not None and stored.approved
-            if self._store is not None:
-                if not approved and (reason := self._why_ask(plan)) is not None:
-                    await self._wait_for_approval(execution_id, plan, reason)
-                self._store.start(execution_id, plan)
-            if on_plan is not None:
-                on_plan(execution_id, plan)
-            return await self._run(execution_id, instruction, plan, source, on_event, stop, stored)
+            with watching as watch:
+                plan = job.plan or await self._make_plan(job.instruction)
+                watch.planned(plan, given=job.plan is not None)
+                if job.accepting is not None:
+                    await _on_disk(job.accepting)
+                if self._store is not None:
+                    approved = job.stored is not None and job.stored.approved
+                    if not approved and (reason := await self._why_ask(plan, running.verdict)) is not None:
+                        await self._wait_for_approval(job.id, plan, reason)
+                    self._store.start(job.id, plan)
+                if job.on_plan is not None:
+                    job.on_plan(job.id, plan)
+                execution = await self._run(job, plan, running.stop, watch)
+            if running.verdict is not None and self._guard is not None:
+                self._guard.keep(running.verdict, execution.result)
+            return self._restored(running.verdict, execution)
         except asyncio.CancelledError:
-            await self._end(execution_id, "cancelled", "the caller went away")
+            await self._end(job.id, "cancelled", "the caller went away")
             raise
         except ApprovalNeededError:
             raise
         except OrchestAIError as error:
-            await self._end(execution_id, "finished", str(error))
+            await self._end(job.id, "finished", str(error))
             raise
 
-    async def _run(
-        self,
-        execution_id: str,
-        instruction: Instruction,
-        plan: Plan,
-        source: ExecutionSource,
-        on_event: OnEvent | None,
-        stop: Stop,
-        stored: StoredExecution | None,
-    ) -> Execution:
+    async def _run(self, job: _Job, plan: Plan, stop: Stop, watch: ExecutionWatch) -> Execution:
         journal = None
         if self._store is not None:
-            progress = None
-            if stored is not None:
-                progress = await asyncio.to_thread(self._store.progress, execution_id)
-            journal = StoreJournal(self._store, execution_id, progress)
+            progress = await asyncio.to_thread(self._store.progress, job.id) if job.stored is not None else None
+            journal = StoreJournal(self._store, job.id, progress)
         result = await self._engine.execute(
-            instruction, plan, execution_id=execution_id, on_event=on_event, journal=journal, stop=stop
+            job.instruction, plan, execution_id=job.id, on_event=watch.on_event, journal=journal, stop=stop
         )
+        watch.finished(result, cancelled=stop.reason is not None)
         if self._logger is not None:
-            attempt = stored.attempt if stored is not None else 1
-            await self._logger.alog(self._make_record(instruction, plan, result, source, attempt))
+            attempt = job.stored.attempt if job.stored is not None else 1
+            await self._logger.alog(self._make_record(job.instruction, plan, result, job.source, attempt))
         if self._store is not None:
             # The log is on disk; if this note is lost, the next process finds the execution there.
             status: ExecutionStatus = "cancelled" if stop.reason is not None else "finished"
-            noting = self._store.finish(execution_id, result, status=status, reason=stop.reason or "")
+            noting = self._store.finish(job.id, result, status=status, reason=stop.reason or "")
             noting.add_done_callback(_warn)
+        if self._plans is not None:
+            self._plans.keep(job.instruction, plan, result)
         return Execution(plan, result)
 
     async def _end(self, execution_id: str, status: ExecutionStatus, reason: str) -> None:
@@ -341,14 +422,21 @@ class Executions:
         except OrchestAIError as error:
             _log.warning("execution %s: its end was not noted: %s", execution_id, error)
 
-    def _why_ask(self, plan: Plan) -> str | None:
+    async def _make_plan(self, instruction: Instruction) -> Plan:
+        known = self._plans.find(instruction) if self._plans is not None else None
+        return known or await self._planner.plan(instruction)
+
+    async def _why_ask(self, plan: Plan, verdict: ReflexVerdict | None) -> str | None:
         limit = self._approval.below_confidence
         if limit is not None and plan.confidence is not None and plan.confidence < limit:
             return f"the plan's confidence {plan.confidence:.2f} is below {limit:.2f}"
-        if self._approval.external_effects:
-            for assignment in plan.assignments:
-                if assignment.worker in self._workers.names and self._workers[assignment.worker].external_effects:
+        for assignment in plan.assignments:
+            if assignment.worker in self._workers.names and self._workers[assignment.worker].external_effects:
+                if self._approval.external_effects:
                     return f"{assignment.worker!r} has effects outside"
+                if self._guard is not None and verdict is not None and await self._guard.suspects(verdict):
+                    return f"{assignment.worker!r} has effects outside, and the instruction looks like an attack"
+                break
         return None
 
     async def _wait_for_approval(self, execution_id: str, plan: Plan, reason: str) -> None:

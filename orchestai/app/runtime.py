@@ -9,9 +9,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from orchestai.app.executions import Execution, Executions
+from orchestai.app.guard import Guard, build_guard
 from orchestai.app.loop import HostLoop, LoopThread
 from orchestai.app.places import executions_state
 from orchestai.app.planning import build_planner
+from orchestai.app.plans import KnownPlans
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
 from orchestai.contracts import ExecutionResult, Instruction, Plan
@@ -19,9 +21,11 @@ from orchestai.engine import Engine
 from orchestai.engine.execution import OnEvent
 from orchestai.engine.review import Reviewer
 from orchestai.engine.store import ExecutionStore
-from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource
+from orchestai.logs import ExecutionLogger, ExecutionLogRecord, ExecutionSource, LogWatch
 from orchestai.planner.planner import HybridPlanner
 from orchestai.prompts import PromptLibrary
+from orchestai.telemetry import Telemetry, open_telemetry
+from orchestai.telemetry.sources import LimiterReading, Sources
 from orchestai.workers import TenantLimiter
 
 T = TypeVar("T")
@@ -41,6 +45,7 @@ class Runtime:
         store: What is to be done and what was done, for the process after this one; None without a log.
         executions: Accepts, runs, cancels and resumes; for hosts on the runtime's own event loop.
         workforce: The workers and the local servers behind them.
+        telemetry: Metrics and traces.
     """
 
     def __init__(
@@ -51,7 +56,9 @@ class Runtime:
         engine: Engine,
         logger: ExecutionLogger | None,
         store: ExecutionStore | None,
+        guard: Guard | None,
         workforce: Workforce,
+        telemetry: Telemetry,
     ) -> None:
         self.project = project
         self.planner = planner
@@ -59,12 +66,16 @@ class Runtime:
         self.logger = logger
         self.store = store
         self.workforce = workforce
+        self.telemetry = telemetry
         self.executions = Executions(
             planner=planner,
             engine=engine,
             logger=logger,
             store=store,
+            guard=guard,
+            plans=KnownPlans(planner.model_version or "rules"),
             workers=workforce.catalog,
+            telemetry=telemetry,
             config=project.engine,
             make_record=self._record,
         )
@@ -92,7 +103,7 @@ class Runtime:
         Raises:
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
-        return await self._hand_over(self.planner.plan(instruction))
+        return await self._hand_over(self.executions.plan(instruction))
 
     async def aexecute(
         self,
@@ -123,7 +134,7 @@ class Runtime:
 
     def plan(self, instruction: Instruction) -> Plan:
         """Plan without running; see `aplan`."""
-        return self._call(self.planner.plan(instruction))
+        return self._call(self.executions.plan(instruction))
 
     def execute(
         self,
@@ -163,6 +174,7 @@ class Runtime:
                 if self.store is not None:
                     self.store.close()
             finally:
+                self.telemetry.close()
                 if self.logger is not None:
                     self.logger.close()
 
@@ -253,6 +265,8 @@ def build_runtime(
     log: bool = True,
     learned: bool = True,
     references: Mapping[str, str] | None = None,
+    guarded: bool = True,
+    metrics: bool = False,
 ) -> Runtime:
     """Build the runtime of a project; the caller closes it.
 
@@ -262,12 +276,15 @@ def build_runtime(
         log: Write execution logs.
         learned: Use the learned planner where a checkpoint exists.
         references: Answers that simulated workers know, by instruction text.
+        guarded: Let the reflex layer look at instructions; a collection runs what it is given, each time.
+        metrics: Count for Prometheus; for hosts that are asked for metrics.
 
     Raises:
         StorageError: The log directory cannot be written.
         CheckpointError: The configured checkpoint cannot be used.
     """
-    workforce = Workforce(project, mock=mock, references=references or {})
+    telemetry = open_telemetry(project.telemetry, project.settings, metrics=metrics)
+    workforce = Workforce(project, mock=mock, references=references or {}, trace=telemetry.worker)
     prompts = PromptLibrary(project.prompts)
     limiter = TenantLimiter.for_catalog(workforce.catalog, project.engine.limits)
     engine = Engine(
@@ -276,13 +293,38 @@ def build_runtime(
         project.tasks,
         project.engine,
         profiles=workforce.catalog,
-        slot=limiter.slot,
+        slot=telemetry.slots(limiter.slot),
         reviewer=_reviewer(project, workforce),
     )
     planner = build_planner(project, workforce, prompts, learned=learned)
-    logger = ExecutionLogger(project.paths.execution_logs, project.logs) if log else None
-    store = ExecutionStore(executions_state(project)) if log else None
-    return Runtime(project, planner=planner, engine=engine, logger=logger, store=store, workforce=workforce)
+    logger = None
+    store = None
+    if log:
+        watch = LogWatch(telemetry.log_written, telemetry.log_failed)
+        logger = ExecutionLogger(project.paths.execution_logs, project.logs, watch=watch)
+        store = ExecutionStore(executions_state(project), on_commit=telemetry.store_committed)
+    guard = build_guard(project, planner.model_version) if guarded and project.reflex.enabled else None
+    _fill(telemetry.sources, workforce, limiter, guard)
+    return Runtime(
+        project,
+        planner=planner,
+        engine=engine,
+        logger=logger,
+        store=store,
+        guard=guard,
+        workforce=workforce,
+        telemetry=telemetry,
+    )
+
+
+def _fill(sources: Sources, workforce: Workforce, limiter: TenantLimiter, guard: Guard | None) -> None:
+    """Say where metrics are read that nobody counts for telemetry."""
+    sources.breakers = lambda: [breaker.snapshot() for breaker in workforce.breakers.values()]
+    sources.limits = lambda: [
+        LimiterReading(name, limiter.running(name), limiter.waiting(name)) for name in workforce.catalog.names
+    ]
+    if guard is not None:
+        sources.reflex = guard.pipeline.counters.snapshot
 
 
 def _reviewer(project: Project, workforce: Workforce) -> Reviewer | None:

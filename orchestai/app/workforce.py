@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestai.app.arms import build_arm
 from orchestai.config import Project
 from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerProfile
 from orchestai.endpoint import LocalEndpoint, ensure_running
 from orchestai.simulator import SimulatedWorker
-from orchestai.workers import LocalEndpoints, WorkerLayer
+from orchestai.workers import CircuitBreaker, LocalEndpoints, WorkerLayer
 
 
 class Workforce:
@@ -22,9 +22,18 @@ class Workforce:
         project: The configuration.
         mock: Let the simulator play the real workers too.
         references: Answers that simulated workers know, by instruction text.
+        trace: Puts a span around each call of a worker.
     """
 
-    def __init__(self, project: Project, *, mock: bool, references: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *,
+        mock: bool,
+        references: Mapping[str, str],
+        trace: Callable[[Worker], Worker] | None = None,
+    ) -> None:
+        self._trace = trace or _as_it_is
         self._project = project
         self._references = references
         self._endpoint: LocalEndpoint | None = None
@@ -64,7 +73,15 @@ class Workforce:
             self._endpoint.stop()
             self._endpoint = None
 
+    @property
+    def breakers(self) -> Mapping[str, CircuitBreaker]:
+        """The breakers by worker."""
+        return self._layer.breakers
+
     def _make(self, profile: WorkerProfile) -> Worker:
+        return self._trace(self._make_untraced(profile))
+
+    def _make_untraced(self, profile: WorkerProfile) -> Worker:
         if profile.simulated and not profile.base_url:
             return SimulatedWorker(
                 profile,
@@ -78,6 +95,10 @@ class Workforce:
         if self._endpoint is None:
             self._endpoint = ensure_running(self._project.endpoint, self._project.home, owned=True)
         return LocalEndpoints(model=self._endpoint.base_url)
+
+
+def _as_it_is(worker: Worker) -> Worker:
+    return worker
 
 
 def simulate_all(workers: WorkerCatalog) -> WorkerCatalog:

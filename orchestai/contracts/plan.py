@@ -11,7 +11,7 @@ from orchestai.contracts.base import Record
 from orchestai.contracts.graph import WorkflowGraph
 from orchestai.errors import PlanError
 
-PlannerName = Literal["learned", "llm", "rules", "corpus", "given"]
+PlannerName = Literal["learned", "llm", "rules", "corpus", "given", "cache"]
 
 
 class Assignment(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -58,10 +59,12 @@ class GroupCommits:
 
     Args:
         path: The database, which exists.
+        on_commit: Told the number of writes and the seconds of each commit.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, on_commit: Callable[[int, float], None] | None = None) -> None:
         self._path = path
+        self._on_commit = on_commit
         self._waiting: deque[tuple[Write, Future[Any]]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -114,6 +117,7 @@ class GroupCommits:
 
     def _commit(self, connection: sqlite3.Connection, batch: list[tuple[Write, Future[Any]]]) -> None:
         results: list[tuple[Future[Any], Any]] = []
+        started = time.perf_counter()
         try:
             connection.execute("BEGIN IMMEDIATE")
             for write, future in batch:
@@ -132,6 +136,8 @@ class GroupCommits:
             else:
                 batch[0][1].set_exception(storage_error(self._path, error))
             return
+        if self._on_commit is not None:
+            self._on_commit(len(batch), time.perf_counter() - started)
         for future, value in results:
             if isinstance(value, OrchestAIError):
                 future.set_exception(value)

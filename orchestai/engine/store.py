@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -140,12 +140,19 @@ class ExecutionStore:
     Args:
         folder: Where the database and the owners' marks lie.
         clock: Unix time.
+        on_commit: Told the number of writes and the seconds of each commit.
 
     Raises:
         StorageError: The folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, clock: Any = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_commit: Callable[[int, float], None] | None = None,
+    ) -> None:
         self._path = folder / "executions.sqlite"
         self._owners = folder / "owners"
         self._clock = clock
@@ -165,7 +172,7 @@ class ExecutionStore:
             raise storage_error(self._path, error) from error
         finally:
             connection.close()
-        self._commits = GroupCommits(self._path)
+        self._commits = GroupCommits(self._path, on_commit=on_commit)
         self._local = threading.local()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from orchestai.logs.query import find_execution, read_executions
 from orchestai.logs.reader import SegmentContent, iter_segment, read_segment
 from orchestai.logs.record import SCHEMA_VERSION, ExecutionLogRecord, ExecutionSource
 from orchestai.logs.segments import RepairedSegment, closed_segments, list_days, repair_orphans
-from orchestai.logs.writer import ExecutionLogger
+from orchestai.logs.writer import ExecutionLogger, LogWatch
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -17,6 +17,7 @@ __all__ = [
     "ExecutionLogger",
     "ExecutionSource",
     "IngestReport",
+    "LogWatch",
     "RepairedSegment",
     "SegmentContent",
     "closed_segments",

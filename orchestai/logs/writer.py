@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from orchestai.config import LogsConfig
 from orchestai.errors import DataError, StorageError
@@ -35,6 +35,18 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class LogWatch(NamedTuple):
+    """Who is told of the writing.
+
+    Attributes:
+        written: Records, bytes and seconds of a group that is on disk.
+        failed: A group could not be written as a whole.
+    """
+
+    written: Callable[[int, int, float], None]
+    failed: Callable[[], None]
+
+
 class ExecutionLogger:
     """Writes execution records to segments of this process; any number of threads and tasks may share one.
 
@@ -47,6 +59,7 @@ class ExecutionLogger:
         config: Size and age at which a segment is closed.
         quarantine: Where torn lines of dead writers go; `quarantine` beside the logs if not given.
         clock: Tells the time in UTC; it decides the folder.
+        watch: Who is told of the writing.
 
     Raises:
         StorageError: The directory cannot be made or written to.
@@ -59,7 +72,9 @@ class ExecutionLogger:
         *,
         quarantine: Path | None = None,
         clock: Callable[[], datetime] = _now,
+        watch: LogWatch | None = None,
     ) -> None:
+        self._watch = watch
         self.directory = directory
         self.config = config or LogsConfig()
         self._clock = clock
@@ -176,13 +191,19 @@ class ExecutionLogger:
         return batch
 
     def _write_all(self, batch: list[_Entry]) -> None:
+        lines = b"".join(line for line, _ in batch)
+        started = time.perf_counter()
         try:
-            self._write(b"".join(line for line, _ in batch))
+            self._write(lines)
         except OSError:
+            if self._watch is not None:
+                self._watch.failed()
             # One record may be too much for the disk and the others not: each gets its own answer.
             for line, future in batch:
                 self._write_one(line, future)
         else:
+            if self._watch is not None:
+                self._watch.written(len(batch), len(lines), time.perf_counter() - started)
             for _, future in batch:
                 future.set_result(None)
         if self._is_due():

@@ -68,6 +68,11 @@ class HybridPlanner:
         self._llm = llm
         self._threshold = confidence_threshold
 
+    @property
+    def model_version(self) -> str | None:
+        """Checkpoint of the learned planner, if there is one."""
+        return self._learned.model_version if self._learned is not None else None
+
     async def plan(self, instruction: Instruction) -> Plan:
         """Return the plan for `instruction`; `fallback_reason` says why it is not the learned one.
 
@@ -131,7 +136,7 @@ class HybridPlanner:
             assignments=assignments,
             planner=planner,
             confidence=confidence,
-            model_version=self._learned.model_version if planner == "learned" and self._learned else None,
+            model_version=self.model_version if planner == "learned" else None,
             fallback_reason="; ".join(reasons) or None,
             latency_ms=(time.monotonic() - started) * 1000,
         )
