@@ -173,6 +173,7 @@ def test_every_task_type_has_its_own_prompt_and_distinct_keywords() -> None:
         "default",
         "planner",
         "repair",
+        "revision",
     }
     owners: dict[str, str] = {}
     for task in project.tasks.types:

@@ -258,7 +258,7 @@ def test_two_active_prompts_for_one_task_type(folder: Path) -> None:
     copy.write_text(text.replace("version: 1", "version: 2"))
     assert only(folder).message == ("two prompts for 'translation' are active: translation@1 and translation@2.")
     copy.write_text(copy.read_text().replace("active: true", "active: false"))
-    assert len(load_project(folder, settings=Settings.from_mapping({})).prompts) == 14
+    assert len(load_project(folder, settings=Settings.from_mapping({})).prompts) == 15
 
 
 @pytest.mark.parametrize(
