@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import click
 import typer
 
-from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve
+from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve, service
 from orchestai.cli.console import err, print_error
-from orchestai.errors import ApprovalNeededError, InputError, OrchestAIError
+from orchestai.errors import ApprovalNeededError, InputError, OrchestAIError, RefusedError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_REFUSED = 3
 EXIT_WAITING = 4
 EXIT_INTERRUPTED = 130
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, serve, run, durable, data, learn, logs, config, doctor):
+for module in (init, serve, service, run, durable, data, learn, logs, config, doctor):
     module.register(app)
 
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(error.code, error)
         code = EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
         code = EXIT_WAITING if isinstance(error, ApprovalNeededError) else code
+        code = EXIT_REFUSED if isinstance(error, RefusedError) else code
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has gone; nothing more can be said
         code = EXIT_FAILED
