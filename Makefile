@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 PACKAGES := orchestai orchestai_assets jobs sensors resources bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint format types imports deps pytest schemas lock clean
+.PHONY: help setup run test test-all tools lint format types imports deps pytest schemas lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +31,16 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP) ## Run the whole loop on the packaged model, then leave the Dagster UI on 127.0.0.1:3000 (UI=0: stop after the summary)
 	@$(BIN)/python -m orchestai_assets.first_run --port $(PORT) $(if $(filter 0,$(UI)),--no-ui)
 
-test: lint types imports deps ## Check style, types, import rules and dependencies, then run every test not marked slow
+test: lint types imports deps tools ## Check style, types, import rules and dependencies, then run every test not marked slow
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: lint types imports deps ## The same with the slow tests
+test-all: lint types imports deps tools ## The same with the slow tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The sandbox that confines code is a system package; its tests run it for real.
+tools:
+	@command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -y -qq bubblewrap; } || \
+		{ echo "The tests need bubblewrap: install it with your system's package manager."; exit 1; }
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import REGISTRY
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,7 +35,7 @@ def create_app(
     Args:
         runtime: Runs the instructions; it must not have run any yet.
         config: Limits; the project's when not given.
-        metrics: Counts; those of the default registry when not given.
+        metrics: Counts; those of the runtime's registry when not given.
 
     Raises:
         InputError: The runtime keeps no log.
@@ -42,7 +43,7 @@ def create_app(
         StorageError: The tokens cannot be read.
     """
     settings = config or runtime.project.service
-    counts = metrics or service_metrics()
+    counts = metrics or service_metrics(runtime.telemetry.registry or REGISTRY)
     service = Service(runtime, settings, counts)
 
     @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from orchestai.errors import (
     NoArmError,
     NoWorkerError,
     OrchestAIError,
+    RefusedError,
     ResourceLimitError,
     StorageError,
     TransientWorkerError,
@@ -53,6 +54,7 @@ _STATUS_OF: tuple[tuple[type[OrchestAIError], int], ...] = (
     # The first that fits: subclasses stand before their bases.
     (IdempotencyError, 409),
     (InputError, 400),
+    (RefusedError, 403),
     (ExecutionStoppedError, 409),
     (NoWorkerError, 501),
     (NoArmError, 501),

@@ -37,7 +37,7 @@ def serve(project: Project, *, mock: bool = False, on_ready: Callable[[str], Non
     config = project.service
     check_reach(project)
     with _listen(config) as listener:
-        runtime = build_runtime(project, mock=mock)
+        runtime = build_runtime(project, mock=mock, metrics=True)
         try:
             app = create_app(runtime)
             server = Server(uvicorn_config(app, config), app.state.service)

@@ -68,7 +68,7 @@ def drain(connection: socket.socket) -> bytes:
 def running(project: Project, *, mock: bool = False, **changes: Any) -> Iterator[Running]:
     """Serve a project on a free port until the block ends."""
     config = project.service.model_copy(update={"poll_s": 0.1, "grace_s": 5.0, **changes})
-    runtime = build_runtime(project.model_copy(update={"service": config}), mock=mock)
+    runtime = build_runtime(project.model_copy(update={"service": config}), mock=mock, metrics=True)
     app = create_app(runtime, config, metrics=ServiceMetrics(CollectorRegistry()))
     ready = threading.Event()
     server = Server(uvicorn_config(app, config), app.state.service)
