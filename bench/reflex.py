@@ -11,11 +11,12 @@ folder if it has some, otherwise the held-out part of this project's own. Times 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -49,18 +50,29 @@ STARTER = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instru
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    # A thousand refused attacks would be a thousand alerts.
-    logging.getLogger("orchestai.reflex").setLevel(logging.ERROR)
     try:
-        if options.train:
-            _train(options)
-            return 0
-        report = run(options)
+        with _without_alerts():
+            if options.train:
+                _train(options)
+                return 0
+            report = run(options)
     except OrchestAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print_summary(report)
     return 0
+
+
+@contextlib.contextmanager
+def _without_alerts() -> Iterator[None]:
+    """A thousand refused attacks would be a thousand alerts."""
+    logger = logging.getLogger("orchestai.reflex")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class PromptLibrary:
 
     def _render(self, template: PromptTemplate, **values: object) -> RenderedPrompt:
         try:
-            system = self._compile(template.system).render(values).strip()
-            prompt = self._compile(template.template).render(values).strip()
+            system = self._text(template.system, values)
+            prompt = self._text(template.template, values)
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
             raise _problem(
                 template.label,
@@ -162,6 +162,11 @@ class PromptLibrary:
                 "Correct the template in dbt_like_configs/prompts/.",
             ) from error
         return RenderedPrompt(system=system, prompt=prompt, version=template.label)
+
+    def _text(self, source: str, values: Mapping[str, object]) -> str:
+        if "{" not in source:  # most system prompts are plain text
+            return source.strip()
+        return self._compile(source).render(values).strip()
 
     def _compile(self, source: str) -> Template:
         if source not in self._compiled:

@@ -74,16 +74,26 @@ class Slot:
         self._worker = worker
         self._since = 0.0
 
-    async def __aenter__(self) -> None:
-        hall = self._hall
-        if not hall.take(self._tenant, self._worker):
-            await hall.wait(self._tenant, self._worker)
+    def take(self) -> bool:
+        """Take the slot if it is free, without waiting; `give_back` must follow then."""
+        if not self._hall.take(self._tenant, self._worker):
+            return False
         self._since = time.monotonic()
+        return True
+
+    def give_back(self) -> None:
+        """Give the slot back."""
+        self._hall.give_back(self._tenant, self._worker, time.monotonic() - self._since)
+
+    async def __aenter__(self) -> None:
+        if not self.take():
+            await self._hall.wait(self._tenant, self._worker)
+            self._since = time.monotonic()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hall.give_back(self._tenant, self._worker, time.monotonic() - self._since)
+        self.give_back()
 
 
 Queue = deque[asyncio.Future[None]]
