@@ -39,9 +39,11 @@ class Guard:
         """
         size = len(instruction.text) + sum(len(value) for value in instruction.inputs.values())
         if size < _LONG_CHARS:
-            verdict = self.pipeline.check(instruction, model_version=self._version)
+            verdict = self.pipeline.check(instruction, model_version=self._version, scored=False)
         else:
-            verdict = await asyncio.to_thread(self.pipeline.check, instruction, model_version=self._version)
+            verdict = await asyncio.to_thread(
+                self.pipeline.check, instruction, model_version=self._version, scored=False
+            )
         if verdict.kind == "blocked":
             reason = verdict.reason or "The instruction is refused."
             raise RefusedError(reason) if verdict.status == 403 else InstructionError(reason)

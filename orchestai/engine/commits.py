@@ -18,6 +18,8 @@ Write = Callable[[sqlite3.Connection], Any]
 
 _BUSY_TIMEOUT_S = 30.0
 _MOST_AT_ONCE = 512
+_LINGER_S = 0.005
+"""How long writes that nobody waits for may gather before they are committed."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -68,10 +70,15 @@ class GroupCommits:
         self._waiting: deque[tuple[Write, Future[Any]]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._urgent = False
         self._closed = False
 
-    def submit(self, write: Write) -> Future[Any]:
+    def submit(self, write: Write, *, urgent: bool = True) -> Future[Any]:
         """Queue a write.
+
+        Args:
+            write: What to do.
+            urgent: Whether somebody waits for it; others gather for some milliseconds, and none overtakes another.
 
         Raises:
             StorageError: The store is closed.
@@ -81,11 +88,14 @@ class GroupCommits:
         with self._wake:
             if self._closed:
                 raise StorageError("The state of executions is closed.", path=str(self._path), remedy="Open it again.")
+            first = not self._waiting
             self._waiting.append((write, future))
+            self._urgent |= urgent
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="orchestai-state", daemon=True)
                 self._thread.start()
-            self._wake.notify()
+            if first or urgent:  # every wake-up takes the interpreter from whoever works
+                self._wake.notify()
         return future
 
     def close(self) -> None:
@@ -102,7 +112,11 @@ class GroupCommits:
             with self._wake:
                 while not self._waiting and not self._closed:
                     self._wake.wait()
+                gathered_by = time.monotonic() + _LINGER_S
+                while not self._urgent and not self._closed and (left := gathered_by - time.monotonic()) > 0:
+                    self._wake.wait(left)
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+                self._urgent = bool(self._waiting)
             if not batch:
                 break
             try:

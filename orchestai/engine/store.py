@@ -213,9 +213,8 @@ class ExecutionStore:
 
     def start(self, execution_id: str, plan: Plan) -> Future[None]:
         """Note the plan that runs now."""
-        return self._update(
-            execution_id, status="running", plan=plan.model_dump_json(), owner=self._owner.name, reason=None
-        )
+        fields = {"status": "running", "plan": plan.model_dump_json(), "owner": self._owner.name, "reason": None}
+        return self._commits.submit(self._writer(execution_id, fields), urgent=False)
 
     def wait(self, execution_id: str, plan: Plan, *, reason: str, expires: float) -> Future[None]:
         """Let an execution wait for a person; nobody owns it meanwhile."""
@@ -276,7 +275,7 @@ class ExecutionStore:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO subtasks VALUES (?, ?, ?, ?)", row)
 
-        return self._commits.submit(write)
+        return self._commits.submit(write, urgent=False)
 
     def finish(
         self,
@@ -301,7 +300,7 @@ class ExecutionStore:
             update(connection)
             connection.execute("DELETE FROM subtasks WHERE execution_id = ?", (execution_id,))
 
-        return self._commits.submit(write)
+        return self._commits.submit(write, urgent=False)
 
     def claim(self, execution_id: str | None = None) -> Future[list[str]]:
         """Take up open executions whose owner is gone, or just that one; say which they are.

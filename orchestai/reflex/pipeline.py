@@ -67,14 +67,15 @@ class ReflexPipeline:
         if self.config.injection.learned:
             self._score.warm_up()
 
-    def check(self, instruction: Instruction, *, model_version: str) -> ReflexVerdict:
+    def check(self, instruction: Instruction, *, model_version: str, scored: bool = True) -> ReflexVerdict:
         """Return what is to become of `instruction`.
 
         Args:
             instruction: What the user asks.
             model_version: Everything of the system that the answer depends on: models and prompts with versions.
+            scored: Whether the fast injection score is wanted; whoever calls `assess` can do without.
         """
-        verdict = _Check(self, instruction, model_version).run()
+        verdict = _Check(self, instruction, model_version, scored=scored).run()
         self._count(verdict)
         return verdict
 
@@ -160,7 +161,8 @@ class ReflexPipeline:
 class _Check:
     """One pass of one instruction."""
 
-    def __init__(self, pipeline: ReflexPipeline, instruction: Instruction, model_version: str) -> None:
+    def __init__(self, pipeline: ReflexPipeline, instruction: Instruction, model_version: str, *, scored: bool) -> None:
+        self._scored = scored
         self._pipeline = pipeline
         self._config = pipeline.config
         self._instruction = instruction
@@ -229,7 +231,7 @@ class _Check:
         pipeline = self._pipeline
         if self._pattern is not None:
             return InjectionAssessment(1.0, pipeline.threshold, True, self._pattern)
-        if not self._config.injection.learned:
+        if not self._config.injection.learned or not self._scored:
             return InjectionAssessment(0.0, pipeline.threshold, False, "text")
         score, source = pipeline._score.of_text(written), "text"
         for material in materials:
