@@ -158,7 +158,7 @@ class Engine:
                 # An arm may use all of the material: code to run, documents to search.
                 return made.model_copy(update={"inputs": instruction.inputs}) if self._is_arm(name) else made
 
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) if timeout_s is not None else nullcontext():
                 names = (assignment.worker, *assignment.alternatives)
                 output = await run.run(names, self._workers.__getitem__, make)
         except TimeoutError:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from orchestai.arms.repair import Verdict
@@ -109,7 +110,7 @@ class Execution:
         review: Review | None = None
         seconds = self._instruction.budget.seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) if seconds is not None else nullcontext():
                 await self._run_ready_set()
                 review = await self._review()
         except TimeoutError:

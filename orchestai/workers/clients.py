@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -41,12 +42,17 @@ class ClientPool:
 
     def __init__(self) -> None:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = WeakKeyDictionary()
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], ClientSession] | None = None
 
     async def session(self) -> ClientSession:
         """Return the session of this event loop, made on first use."""
-        mine = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()
+        loop = asyncio.get_running_loop()
+        if self._latest is not None and self._latest[0]() is loop:  # a weak dictionary is slow to ask
+            return self._latest[1]
+        mine = self._loops.get(loop) or await self._enter_loop()
         if mine.session is None:
             mine.session = _make_session()
+        self._latest = (weakref.ref(loop), mine.session)
         return mine.session
 
     async def sdk(self, base_url: str, api_key: SecretStr | None) -> AsyncOpenAI:
@@ -60,6 +66,7 @@ class ClientPool:
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and of loops that are gone."""
+        self._latest = None
         await self._drop_closed_loops()
         mine = self._loops.pop(asyncio.get_running_loop(), None)
         if mine is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -33,6 +34,7 @@ class TenantLimiter:
         self._capacities = dict(capacities)
         self._config = config or LimitsConfig()
         self._halls: WeakKeyDictionary[asyncio.AbstractEventLoop, _Hall] = WeakKeyDictionary()
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], _Hall] | None = None
 
     @classmethod
     def for_catalog(cls, catalog: WorkerCatalog, config: LimitsConfig | None = None) -> TenantLimiter:
@@ -57,9 +59,12 @@ class TenantLimiter:
 
     def _hall(self) -> _Hall:
         loop = asyncio.get_running_loop()
+        if self._latest is not None and self._latest[0]() is loop:  # a weak dictionary is slow to ask
+            return self._latest[1]
         hall = self._halls.get(loop)
         if hall is None:
             hall = self._halls[loop] = _Hall(self._capacities, self._config)
+        self._latest = (weakref.ref(loop), hall)
         return hall
 
 
