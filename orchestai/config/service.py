@@ -57,6 +57,8 @@ class ServiceConfig(Record):
         keep_alive_s: How long a connection is kept without a request.
         grace_s: Time that executions have to finish when the service stops.
         poll_s: Pause between two looks for executions that were left or approved elsewhere.
+        dagster_url: Dagster's webserver, which is told in the background what was done; null tells nobody.
+        dagster_every_s: Pause between two reports to Dagster.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -79,6 +81,8 @@ class ServiceConfig(Record):
     keep_alive_s: int = Field(default=30, ge=1)
     grace_s: float = Field(default=20.0, ge=0)
     poll_s: Annotated[float, Field(gt=0)] = 5.0
+    dagster_url: str | None = Field(default=None, pattern=r"^https?://")
+    dagster_every_s: Annotated[float, Field(gt=0)] = 60.0
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -112,6 +112,26 @@ class Summary(Record):
     latency_ms: float | None
 
 
+class Rollup(Record):
+    """What ended within a span of time.
+
+    Attributes:
+        executions: How many.
+        successes: How many of them were accepted.
+        cost_usd: What they cost together.
+        latency_ms_p50: Median time of an execution.
+        latency_ms_p95: Time that 95 % of them stayed within.
+        last_failure: Id and reason of the last one without success.
+    """
+
+    executions: int
+    successes: int
+    cost_usd: float
+    latency_ms_p50: float
+    latency_ms_p95: float
+    last_failure: str | None
+
+
 class Accepted(Record):
     """What became of a request: the execution's id, and whether it is new."""
 
@@ -402,6 +422,24 @@ class ExecutionStore:
             (*used.values(), limit),
         )
         return [Summary.model_validate(dict(row)) for row in rows]
+
+    def rollup(self, since: float, until: float) -> Rollup:
+        """Return what ended between two points in Unix time, the first included."""
+        rows = self._read(
+            "SELECT id, success, cost_usd, latency_ms, json_extract(result, '$.error') AS error FROM executions"
+            " WHERE status = 'finished' AND updated >= ? AND updated < ? ORDER BY updated",
+            (since, until),
+        )
+        times = sorted(row["latency_ms"] or 0.0 for row in rows)
+        failed = [row for row in rows if not row["success"]]
+        return Rollup(
+            executions=len(rows),
+            successes=len(rows) - len(failed),
+            cost_usd=sum(row["cost_usd"] or 0.0 for row in rows),
+            latency_ms_p50=times[len(times) // 2] if times else 0.0,
+            latency_ms_p95=times[int(len(times) * 0.95)] if times else 0.0,
+            last_failure=f"{failed[-1]['id']}: {failed[-1]['error'] or 'not accepted'}" if failed else None,
+        )
 
     def cost_by_tenant(self, *, tenant: str | None = None, since: float = 0.0) -> dict[str, float]:
         """Return the dollars of finished executions by tenant."""

@@ -19,6 +19,7 @@ from orchestai.service.admission import Admission, stopping
 from orchestai.service.auth import Caller, Gatekeeper
 from orchestai.service.bodies import BodyReader
 from orchestai.service.context import current_request
+from orchestai.service.dagster_report import DagsterReporter
 from orchestai.service.metrics import ServiceMetrics
 from orchestai.service.rates import Rates, Spending
 from orchestai.service.tokens import TokenBook, TokenFile, token_file
@@ -55,17 +56,22 @@ class Service:
         tokens = TokenBook(config.tokens, TokenFile(token_file(runtime.project)))
         self.gatekeeper = Gatekeeper(tokens, Rates(config.rate_storage, config.failed_logins_per_minute))
         self._keeper: asyncio.Task[None] | None = None
+        self._reporter: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Start to take up what other processes left."""
         await asyncio.to_thread(self.spending.refresh)
         self._keeper = asyncio.create_task(self._look_after())
+        if self.config.dagster_url is not None:
+            reporter = DagsterReporter(self.config.dagster_url, self.config.dagster_every_s, self.store)
+            self._reporter = asyncio.create_task(reporter.run())
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing more on, let what runs finish, leave the rest to the next process."""
         self.admission.close()
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for task in (self._keeper, self._reporter):
+            if task is not None:
+                task.cancel()
         left = await self.executions.leave(grace_s)
         if left:
             _log.warning("%d executions were left; the next start resumes them", left)

@@ -1,5 +1,6 @@
 """The real webserver and daemon, as `make run` starts them."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,9 @@ import pytest
 
 from orchestai.app.places import execution_tables
 from orchestai.config import Project
+from orchestai.contracts import ExecutionResult, Instruction
+from orchestai.engine.store import ExecutionStore
+from orchestai.service.dagster_report import DagsterReporter
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +34,8 @@ class Dagster:
     """A running `dagster dev`."""
 
     def __init__(self, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self._url = f"http://127.0.0.1:{port}/graphql"
+        self.base_url = f"http://127.0.0.1:{port}"
+        self._url = f"{self.base_url}/graphql"
         self._process = process
         self._log = log
 
@@ -99,7 +104,7 @@ def dagster_dev(project: Project, tmp_path: Path) -> Iterator[Callable[[], Dagst
             process.wait()
 
 
-def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster]) -> None:
+def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster], tmp_path: Path) -> None:
     dagster = dagster_dev()
 
     data = dagster.ask(
@@ -132,6 +137,27 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
         "alert_on_failure": "RUNNING",
     }
     assert [schedule["name"] for schedule in location["schedules"]] == ["nightly_retraining"]
+    takes_reports_of_the_service(dagster, tmp_path / "state")
+
+
+def takes_reports_of_the_service(dagster: Dagster, folder: Path) -> None:
+    """What `orchestai serve` sends with `service.dagster_url` set stands at the asset as an observation."""
+    store = ExecutionStore(folder)
+    reporter = DagsterReporter(dagster.base_url, 60, store)
+    store.accept("e", Instruction(text="Do it"), {}).result()
+    result = ExecutionResult(
+        success=True, outputs={}, total_cost=0.5, total_latency_ms=7, execution_id="e", completed=True
+    )
+    store.finish("e", result).result()
+    time.sleep(0.01)
+    assert asyncio.run(reporter.report())
+    store.close()
+    data = dagster.ask(
+        """{ assetOrError(assetKey: {path: ["execution_logs"]}) { ... on Asset { assetObservations(limit: 1) {
+               metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }"""
+    )
+    (observation,) = data["assetOrError"]["assetObservations"]
+    assert {"label": "executions", "intValue": 1} in observation["metadataEntries"]
 
 
 @pytest.mark.slow
