@@ -21,14 +21,14 @@ SHOWN = {"status", "task_type", "worker", "simulated", "attempts", "cost_usd", "
 
 @dg.op(out=dg.Out(io_manager_key="step_files"), tags={"dagster/priority": "2"})
 def plan(context: dg.OpExecutionContext, config: LiveInstructionConfig, orchestai: OrchestAIResource) -> Json:
-    """Turn the instruction into a graph of sub-tasks with a worker for each, unless a plan is given."""
-    instruction = config.to_instruction(context.run_id)
+    """Turn the instruction into a graph of sub-tasks with a worker for each, unless a plan is given.
+
+    Personal data and secrets are taken out here, before a step's file holds them; the answer keeps placeholders.
+    """
     given = config.to_plan()
-    if given is None:
-        with orchestai.runtime(log=False) as runtime:
-            made = runtime.plan(instruction)
-    else:
-        made = given
+    with orchestai.runtime(log=False, learned=given is None) as runtime:
+        instruction = runtime.call(runtime.executions.admit(config.to_instruction(context.run_id)))
+        made = given or runtime.plan(instruction)
     context.add_output_metadata(
         {
             "planner": made.planner,

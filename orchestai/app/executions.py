@@ -183,6 +183,15 @@ class Executions:
                 task.cancel()
             raise
 
+    async def admit(self, instruction: Instruction) -> Instruction:
+        """Return the instruction without personal data and secrets, for hosts that run the sub-tasks themselves.
+
+        Raises:
+            RefusedError: The instruction is an attack.
+            InstructionError: It is larger than allowed.
+        """
+        return instruction if self._guard is None else (await self._guard.check(instruction)).instruction
+
     async def plan(self, instruction: Instruction) -> Plan:
         """Plan without running; personal data is left out of the plan.
 
@@ -190,9 +199,7 @@ class Executions:
             RefusedError: The instruction is an attack.
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
-        if self._guard is not None:
-            instruction = (await self._guard.check(instruction)).instruction
-        return await self._make_plan(instruction)
+        return await self._make_plan(await self.admit(instruction))
 
     async def submit(
         self,
