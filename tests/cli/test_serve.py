@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,19 @@ def free_ports(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def start(free_ports: None, shell: Callable[..., dict[str, Any]]) -> Start:
+def start(free_ports: None, shell: Callable[..., dict[str, Any]]) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
     def start(*command: str) -> subprocess.Popen[str]:
         call = shell(*command)
         call["env"] |= {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-        return subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def test_up_detached_leaves_a_model_running_until_it_is_stopped(cli: Cli, free_ports: None) -> None:
