@@ -66,6 +66,7 @@ class _Job:
     source: ExecutionSource
     on_event: OnEvent | None = None
     on_plan: Callable[[str, Plan], None] | None = None
+    on_piece: Callable[[str], None] | None = None
     accepting: Future[Any] | None = None
     stored: StoredExecution | None = None
 
@@ -174,7 +175,7 @@ class Executions:
         else:
             accepting = None
         instruction = _within(instruction, spendable_usd)
-        job = _Job(execution_id, instruction, plan, source, on_event, on_plan, accepting)
+        job = _Job(execution_id, instruction, plan, source, on_event, on_plan, accepting=accepting)
         task = self._start(execution_id, self._carry_out(job), verdict)
         try:
             return await asyncio.shield(task)
@@ -208,11 +209,13 @@ class Executions:
         source: ExecutionSource,
         on_event: OnEvent | None = None,
         on_plan: Callable[[str, Plan], None] | None = None,
+        on_piece: Callable[[str], None] | None = None,
         spendable_usd: float | None = None,
     ) -> Submitted:
         """Accept an instruction and start it; returns as soon as the promise is on disk.
 
-        The arguments are those of `run`, which is quicker for callers that need nothing but the result.
+        The arguments are those of `run`, which is quicker for callers that need nothing but the result; `on_piece`
+        is told the answer in pieces as they come, or not at all (see `Engine.execute`).
 
         Raises:
             IdempotencyError: The tenant used the key for another request.
@@ -229,7 +232,9 @@ class Executions:
         if not accepted.fresh:
             return Submitted(accepted.id, None)
         instruction = _within(instruction, spendable_usd)
-        job = _Job(execution_id, instruction, None, source, on_event, on_plan)
+        if verdict is not None and verdict.pii:
+            on_piece = None  # a placeholder may come in two pieces, and only whole ones can be put back
+        job = _Job(execution_id, instruction, None, source, on_event, on_plan, on_piece)
         return Submitted(execution_id, self._start(execution_id, self._carry_out(job), verdict))
 
     def cancel(self, execution_id: str) -> bool:
@@ -406,7 +411,13 @@ class Executions:
             progress = await asyncio.to_thread(self._store.progress, job.id) if job.stored is not None else None
             journal = StoreJournal(self._store, job.id, progress)
         result = await self._engine.execute(
-            job.instruction, plan, execution_id=job.id, on_event=watch.on_event, journal=journal, stop=stop
+            job.instruction,
+            plan,
+            execution_id=job.id,
+            on_event=watch.on_event,
+            journal=journal,
+            stop=stop,
+            on_piece=job.on_piece,
         )
         watch.finished(result, cancelled=stop.reason is not None)
         if self._logger is not None:

@@ -28,7 +28,7 @@ from orchestai.engine.integrate import assemble_result
 from orchestai.engine.journal import Journal, NoJournal
 from orchestai.engine.ledger import Ledger
 from orchestai.engine.review import Reviewer
-from orchestai.engine.subtask import Revision, SubtaskRun
+from orchestai.engine.subtask import OnPiece, Revision, SubtaskRun
 from orchestai.errors import BreakerOpenError, OrchestAIError
 from orchestai.prompts import PromptLibrary
 from orchestai.prompts.library import MEDIA
@@ -87,6 +87,7 @@ class Engine:
         on_event: OnEvent | None = None,
         journal: Journal | None = None,
         stop: Stop | None = None,
+        on_piece: OnPiece | None = None,
     ) -> ExecutionResult:
         """Run every sub-task of `plan` and combine the answer.
 
@@ -101,6 +102,8 @@ class Engine:
             on_event: Told of every change of state.
             journal: Keeps the progress for a process after this one, and knows that of one before it.
             stop: Lets the caller end the execution and keep what is done.
+            on_piece: Told the answer in pieces as they come, where the answer is that of one sub-task and no judge
+                may have it written anew; else never called.
         """
         execution = Execution(
             self,
@@ -110,6 +113,7 @@ class Engine:
             on_event=on_event,
             journal=journal or NoJournal(),
             stop=stop or Stop(),
+            on_piece=on_piece,
         )
         return await execution.run()
 
@@ -125,6 +129,7 @@ class Engine:
         journal: Journal | None = None,
         timeout_s: float | None = None,
         revision: Revision | None = None,
+        on_piece: OnPiece | None = None,
     ) -> tuple[SubtaskRecord, WorkerOutput]:
         """Run one sub-task with its retries; a failure is in the record, not raised.
 
@@ -138,6 +143,7 @@ class Engine:
             journal: Told before a call with external effects.
             timeout_s: Time allowed for all attempts, when no surrounding execution limits it.
             revision: What came of it before and why that was not accepted.
+            on_piece: Told the answer in pieces as they come.
         """
         subtask = plan.graph.nodes[index]
         assignment = plan.assignments[index]
@@ -148,6 +154,7 @@ class Engine:
             notify=notify,
             slot=lambda name: self._slot(instruction.tenant, name),
             before_effect=lambda: keeper.begin(index),
+            on_piece=on_piece,
         )
         request: WorkerRequest | None = None
         output: WorkerOutput | None = None

@@ -22,7 +22,7 @@ from orchestai.contracts import (
 from orchestai.engine.integrate import combine
 from orchestai.engine.journal import Journal
 from orchestai.engine.ledger import Ledger
-from orchestai.engine.subtask import Revision
+from orchestai.engine.subtask import OnPiece, Revision
 from orchestai.errors import (
     DeadlineExceededError,
     ExecutionStoppedError,
@@ -73,6 +73,7 @@ class Execution:
         on_event: Told of every change of state.
         journal: Keeps the progress, and knows that of earlier attempts.
         stop: Ends the execution early.
+        on_piece: Told the answer in pieces as they come, where that can be done.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Execution:
         on_event: OnEvent | None,
         journal: Journal,
         stop: Stop,
+        on_piece: OnPiece | None = None,
     ) -> None:
         self._engine = engine
         self._instruction = instruction
@@ -98,6 +100,8 @@ class Execution:
         self._outputs: dict[int, WorkerOutput] = {}
         self._missing = [len(parents) for parents in plan.graph.dependencies]
         self._children = plan.graph.children
+        one_answer = len(plan.graph.sinks) == 1 and engine.reviewer is None
+        self._on_piece = on_piece if one_answer else None
         self._running: set[asyncio.Task[None]] = set()
         self._finished: asyncio.Future[None] | None = None
         limit = engine.max_parallel
@@ -272,6 +276,7 @@ class Execution:
             notify=notify,
             journal=self._journal,
             revision=revision,
+            on_piece=self._on_piece if node == self._plan.graph.sinks[0] else None,
         )
 
     def _emit_end(self, node: int, record: SubtaskRecord, output: WorkerOutput) -> None:

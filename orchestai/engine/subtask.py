@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,10 @@ from orchestai.errors import (
     WorkerRequestError,
     WorkerTimeoutError,
 )
+from orchestai.workers import stream_answer
 
 Notify = Callable[..., None]
+OnPiece = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class SubtaskRun:
         notify: Called with status and fields of the event at each change of state.
         slot: Gives leave to call a worker; waiting for it is not the worker's time.
         before_effect: Awaited before a call with external effects.
+        on_piece: Told the answer in pieces as they come. What was told cannot be taken back, so that there is no
+            other try once something was.
     """
 
     def __init__(
@@ -54,12 +58,15 @@ class SubtaskRun:
         notify: Notify | None,
         slot: Callable[[str], AbstractAsyncContextManager[None]],
         before_effect: Callable[[], Awaitable[None]],
+        on_piece: OnPiece | None = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
         self._notify = notify or _ignore
         self._slot = slot
         self._before_effect = before_effect
+        self._on_piece = on_piece
+        self._told = False
         self._started = time.monotonic()
         self._attempts = 0
         self._input_tokens = 0
@@ -91,7 +98,7 @@ class SubtaskRun:
                 return await self._attempts_at(worker, make(name))
             except OrchestAIError as error:
                 self.errors.append(error)
-                if self._effect_begun or not _another_may_help(error):
+                if self._effect_begun or self._told or not _another_may_help(error):
                     break
             except Exception as error:  # a worker with a bug must not take the other sub-tasks with it
                 self.errors.append(OrchestAIError(f"{type(error).__name__}: {error}"))
@@ -160,10 +167,12 @@ class SubtaskRun:
                         await self._before_effect()
                         self._effect_begun = True
                     async with asyncio.timeout(limit_s):
-                        output = await worker.run(request)
+                        output = await self._ask(worker, request)
             except TimeoutError:
                 message = f"No complete answer from {profile.name!r} within {limit_s:g} s."
-                raise WorkerTimeoutError(message, worker=profile.name) from None
+                raise self._final(WorkerTimeoutError(message, worker=profile.name)) from None
+            except WorkerError as error:
+                raise self._final(error) from error
             finally:
                 self._settle(reservation, output)
             if not output.success:  # such as a program of an arm that ran into an error
@@ -173,6 +182,23 @@ class SubtaskRun:
         if profile.external_effects:
             return await attempt()  # it may have happened although it failed: never a second time
         return await call_with_retries(attempt, self._config, self._tell_retry)
+
+    async def _ask(self, worker: Worker, request: WorkerRequest) -> WorkerOutput:
+        if self._on_piece is None:
+            return await worker.run(request)
+        output = WorkerOutput(success=False, error="The answer had no end.")
+        async with aclosing(stream_answer(worker, request)) as items:
+            async for item in items:
+                if isinstance(item, WorkerOutput):
+                    output = item
+                else:
+                    self._told = True
+                    self._on_piece(item)
+        return output
+
+    def _final(self, error: WorkerError) -> WorkerError:
+        """Return the error as one that is not tried again, where part of an answer was told already."""
+        return WorkerError(f"{error.code}: {error}", worker=error.worker) if self._told else error
 
     def _settle(self, reservation: Reservation, output: WorkerOutput | None) -> None:
         read, written = self._ledger.settle_output(reservation, output)

@@ -73,7 +73,7 @@ async def get_model(model: str, caller: Runner) -> Response:
 
 async def _stream(service: Service, caller: Caller, instruction: Instruction, *, with_usage: bool) -> Response:
     feed = Feed()
-    submitted = await service.submit(caller, instruction)
+    submitted = await service.submit(caller, instruction, on_piece=feed.on_piece)
     return StreamingResponse(
         _chunks(service, submitted, feed, with_usage=with_usage),
         headers={**HEADERS, "X-Execution-Id": submitted.id},
@@ -84,8 +84,13 @@ async def _stream(service: Service, caller: Caller, instruction: Instruction, *,
 async def _chunks(service: Service, submitted: Submitted, feed: Feed, *, with_usage: bool) -> AsyncIterator[bytes]:
     yield _data(chunk(submitted.id, {"role": "assistant", "content": ""}))
     outcome = await outcome_of(service, submitted)
-    async for _ in feed.until_end(outcome):
-        yield STILL_HERE
+    in_pieces = False
+    async for item in feed.until_end(outcome):
+        if item is None:
+            yield STILL_HERE
+        else:
+            in_pieces = True
+            yield _data(chunk(submitted.id, {"content": item[1]}))
     try:
         execution = await result_of(outcome)
     except ApprovalNeededError as waiting:
@@ -93,7 +98,8 @@ async def _chunks(service: Service, submitted: Submitted, feed: Feed, *, with_us
     except ProblemError as problem:
         yield _data(problem.openai_body())
     else:
-        yield _data(chunk(submitted.id, {"content": execution.result.answer}))
+        if not in_pieces:
+            yield _data(chunk(submitted.id, {"content": execution.result.answer}))
         for last in last_chunks(execution, usage=with_usage):
             yield _data(last)
     yield b"data: [DONE]\n\n"

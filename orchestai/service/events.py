@@ -34,6 +34,10 @@ class Feed:
         """Take a change of state."""
         self._queue.put_nowait(("subtask", event))
 
+    def on_piece(self, text: str) -> None:
+        """Take a piece of the answer."""
+        self._queue.put_nowait(("piece", text))
+
     async def until_end(self, outcome: asyncio.Future[Execution]) -> AsyncIterator[tuple[str, Any] | None]:
         """Give what comes until `outcome` is there; None where nothing came for a while."""
         outcome.add_done_callback(self._end)

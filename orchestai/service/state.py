@@ -108,6 +108,7 @@ class Service:
         *,
         on_event: OnEvent | None = None,
         on_plan: Callable[[str, Plan], None] | None = None,
+        on_piece: Callable[[str], None] | None = None,
     ) -> Submitted:
         """Accept an instruction and return as soon as the promise to run it is on disk; raises as `run`."""
         spendable, reserved = self._reserve(caller, instruction)
@@ -123,7 +124,12 @@ class Service:
 
         try:
             submitted = await self.executions.submit(
-                instruction, source=_source(caller), on_event=on_event, on_plan=on_plan, spendable_usd=spendable
+                instruction,
+                source=_source(caller),
+                on_event=on_event,
+                on_plan=on_plan,
+                on_piece=on_piece,
+                spendable_usd=spendable,
             )
         except BaseException:
             ended(0.0)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Iterator
 
 import openai
 import pytest
 from openai import OpenAI
+from werkzeug import Response
 
 from orchestai.config import Project
 from orchestai.contracts import WorkerCatalog
-from tests.app.endpoint import Endpoint, refuses
+from tests.app.endpoint import Answer, Endpoint, refuses, says
 from tests.service.harness import Running, give_token, running
 
 QUESTION = {"role": "user", "content": "What is the capital of France?"}
@@ -65,6 +67,55 @@ def test_a_stream_with_usage_in_the_last_chunk(client: OpenAI, usage: bool) -> N
         assert chunks[-1].usage.total_tokens == 15
     else:
         assert all(chunk.usage is None for chunk in chunks)
+
+
+def test_pieces_are_handed_on_as_the_worker_writes_them(client: OpenAI, endpoint: Endpoint) -> None:
+    shown = threading.Event()
+    endpoint.answer = pieces(b"Pa", b"ris", wait=shown)
+    text = ""
+    with client.chat.completions.create(model="orchestai", messages=[QUESTION], stream=True) as stream:
+        for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            if text == "Pa":
+                shown.set()  # the first piece is here before the worker has written the second
+    assert text == "Paris"
+
+
+def test_an_answer_that_breaks_off_is_not_begun_again(client: OpenAI, endpoint: Endpoint) -> None:
+    endpoint.answer = pieces(b"Pa", None)
+    told: list[str] = []
+
+    def read() -> None:
+        with client.chat.completions.create(model="orchestai", messages=[QUESTION], stream=True) as stream:
+            told.extend(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    with pytest.raises(openai.APIError):
+        read()
+    assert "".join(told) == "Pa"
+    assert len(endpoint.requests) == 1
+
+
+def test_an_answer_with_personal_data_comes_whole(client: OpenAI, endpoint: Endpoint) -> None:
+    endpoint.answer = lambda request: says("Write to <EMAIL_1>.")(request)
+    asked = {"role": "user", "content": "Whom do I write to? anna@example.org knows."}
+    with client.chat.completions.create(model="orchestai", messages=[asked], stream=True) as stream:
+        contents = [chunk.choices[0].delta.content for chunk in stream if chunk.choices]
+    assert "Write to anna@example.org." in contents
+
+
+def pieces(*parts: bytes | None, wait: threading.Event | None = None) -> Answer:
+    """Stream the parts in OpenAI's format, the second one when `wait` is set; None breaks off."""
+
+    def body() -> Iterator[bytes]:
+        for number, part in enumerate(parts):
+            if number == 1 and wait is not None:
+                assert wait.wait(10)
+            if part is None:
+                return
+            yield b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % part
+        yield b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+    return lambda _request: Response(body(), content_type="text/event-stream")
 
 
 def test_what_was_said_before_is_context(client: OpenAI, endpoint: Endpoint) -> None:
