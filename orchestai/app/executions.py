@@ -397,12 +397,12 @@ class Executions:
                 self._guard.keep(running.verdict, execution.result)
             return self._restored(running.verdict, execution)
         except asyncio.CancelledError:
-            await self._end(job.id, "cancelled", "the caller went away")
+            self._end(job.id, "cancelled", "the caller went away")
             raise
         except ApprovalNeededError:
             raise
         except OrchestAIError as error:
-            await self._end(job.id, "finished", str(error))
+            self._end(job.id, "finished", str(error))
             raise
 
     async def _run(self, job: _Job, plan: Plan, stop: Stop, watch: ExecutionWatch) -> Execution:
@@ -432,7 +432,7 @@ class Executions:
             self._plans.keep(job.instruction, plan, result)
         return Execution(plan, result)
 
-    async def _end(self, execution_id: str, status: ExecutionStatus, reason: str) -> None:
+    def _end(self, execution_id: str, status: ExecutionStatus, reason: str) -> None:
         if self._store is None or self._leaving:
             return  # left open: the next process goes on with it
         try:

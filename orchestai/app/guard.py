@@ -55,8 +55,7 @@ class Guard:
 
     def keep(self, verdict: ReflexVerdict, result: ExecutionResult) -> None:
         """Keep an answer that a check or a judge accepted."""
-        judged = bool(result.checks) or (result.review is not None and result.review.by != "nobody")
-        if result.success and judged:
+        if result.accepted:
             self.pipeline.store(verdict, result.answer, judged=True)
 
     def restore(self, verdict: ReflexVerdict, result: ExecutionResult) -> ExecutionResult:

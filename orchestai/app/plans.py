@@ -27,6 +27,5 @@ class KnownPlans:
 
     def keep(self, instruction: Instruction, plan: Plan, result: ExecutionResult) -> None:
         """Keep a plan whose answer a check or a judge accepted."""
-        judged = bool(result.checks) or (result.review is not None and result.review.by != "nobody")
-        if judged and result.success and plan.planner in _LEARNABLE:
+        if result.accepted and plan.planner in _LEARNABLE:
             self._cache.put(instruction, plan, version=self._version)

@@ -18,8 +18,8 @@ from typing import Self
 from orchestai.bus import tables
 from orchestai.bus.budgets import Budgets
 from orchestai.bus.clock import boot_id, machine_seconds
-from orchestai.bus.database import Database
 from orchestai.contracts import Message, MessageBudget
+from orchestai.database import Database
 from orchestai.errors import MessageError, StorageError
 from orchestai.telemetry.sources import QueueReading
 
@@ -106,7 +106,7 @@ class DurableQueue:
         self._budgets = budgets
         self._clock = clock
         self._wall = wall
-        self._database = Database(path, tables.SCHEMA)
+        self._database = Database(path, tables.SCHEMA, holds="The message queue")
         self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._version: int | None = None

@@ -137,6 +137,12 @@ class ExecutionResult(Record):
         return str(self.outputs.get(COMBINED, ""))
 
     @property
+    def accepted(self) -> bool:
+        """Whether a check or a judge accepted the answer; `success` may also mean that nobody looked."""
+        looked = bool(self.checks) or (self.review is not None and self.review.by != "nobody")
+        return self.success and looked
+
+    @property
     def simulated(self) -> bool:
         """Whether a simulated worker took part."""
         return any(subtask.simulated for subtask in self.subtasks)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from orchestai.contracts import ExecutionResult, Instruction, Plan, SubtaskRecord, WorkerOutput
 from orchestai.contracts.base import Record
-from orchestai.engine.commits import GroupCommits, connect, storage_error
+from orchestai.database import Database
 from orchestai.engine.owners import Owner, is_alive
 from orchestai.errors import IdempotencyError, InputError, StorageError
 
@@ -173,7 +173,6 @@ class ExecutionStore:
         clock: Callable[[], float] = time.time,
         on_commit: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._path = folder / "executions.sqlite"
         self._owners = folder / "owners"
         self._clock = clock
         try:
@@ -185,19 +184,14 @@ class ExecutionStore:
                 path=str(folder),
                 remedy="Choose another home with ORCHESTAI_HOME.",
             ) from error
-        connection = connect(self._path)
-        try:
-            connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise storage_error(self._path, error) from error
-        finally:
-            connection.close()
-        self._commits = GroupCommits(self._path, on_commit=on_commit)
+        self._database = Database(
+            folder / "executions.sqlite", _SCHEMA, holds="The state of executions", on_commit=on_commit
+        )
         self._local = threading.local()
 
     def close(self) -> None:
         """Write what waits; executions that are still open are anybody's from now on."""
-        self._commits.close()
+        self._database.close()
         self._owner.release()
 
     def accept(self, execution_id: str, instruction: Instruction, source: Mapping[str, Any]) -> Future[Accepted]:
@@ -229,12 +223,12 @@ class ExecutionStore:
                 raise IdempotencyError(str(instruction.idempotency_key or execution_id))
             return Accepted(id=earlier[0], fresh=False)
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def start(self, execution_id: str, plan: Plan) -> Future[None]:
         """Note the plan that runs now."""
         fields = {"status": "running", "plan": plan.model_dump_json(), "owner": self._owner.name, "reason": None}
-        return self._commits.submit(self._writer(execution_id, fields), urgent=False)
+        return self._database.submit(self._writer(execution_id, fields), urgent=False)
 
     def wait(self, execution_id: str, plan: Plan, *, reason: str, expires: float) -> Future[None]:
         """Let an execution wait for a person; nobody owns it meanwhile."""
@@ -265,7 +259,7 @@ class ExecutionStore:
                     remedy="`orchestai approve` without an id lists those that wait.",
                 )
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def expire(self) -> Future[int]:
         """End what waited too long; say how many."""
@@ -278,7 +272,7 @@ class ExecutionStore:
                 (now, now),
             ).rowcount
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def begin(self, execution_id: str, node: int) -> Future[None]:
         """Note that a sub-task with external effects is about to start."""
@@ -286,7 +280,7 @@ class ExecutionStore:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR IGNORE INTO subtasks VALUES (?, ?, NULL, NULL)", (execution_id, node))
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def done(self, execution_id: str, record: SubtaskRecord, output: WorkerOutput) -> Future[None]:
         """Keep what a sub-task gave."""
@@ -295,7 +289,7 @@ class ExecutionStore:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO subtasks VALUES (?, ?, ?, ?)", row)
 
-        return self._commits.submit(write, urgent=False)
+        return self._database.submit(write, urgent=False)
 
     def finish(
         self,
@@ -320,7 +314,7 @@ class ExecutionStore:
             update(connection)
             connection.execute("DELETE FROM subtasks WHERE execution_id = ?", (execution_id,))
 
-        return self._commits.submit(write, urgent=False)
+        return self._database.submit(write, urgent=False)
 
     def claim(self, execution_id: str | None = None) -> Future[list[str]]:
         """Take up open executions whose owner is gone, or just that one; say which they are.
@@ -346,7 +340,7 @@ class ExecutionStore:
             )
             return free
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def purge(self, older_than: float) -> Future[int]:
         """Forget ended executions from before that time; the log keeps them."""
@@ -357,11 +351,11 @@ class ExecutionStore:
                 (older_than,),
             ).rowcount
 
-        return self._commits.submit(write)
+        return self._database.submit(write)
 
     def flush(self) -> Future[None]:
         """Return a future that is done when everything handed over before is on disk, so that it can be read."""
-        return self._commits.submit(lambda _connection: None)
+        return self._database.submit(lambda _connection: None)
 
     def find(self, execution_id: str) -> StoredExecution | None:
         """Return one execution."""
@@ -460,7 +454,7 @@ class ExecutionStore:
         return {row["user"]: row["cost"] for row in rows}
 
     def _update(self, execution_id: str, **fields: Any) -> Future[None]:
-        return self._commits.submit(self._writer(execution_id, fields))
+        return self._database.submit(self._writer(execution_id, fields))
 
     def _writer(self, execution_id: str, fields: Mapping[str, Any]) -> Any:
         given = {**fields, "updated": self._clock()}
@@ -472,11 +466,11 @@ class ExecutionStore:
         connection = cast("sqlite3.Connection | None", getattr(self._local, "connection", None))
         try:
             if connection is None:
-                connection = self._local.connection = connect(self._path, read_only=True)
+                connection = self._local.connection = self._database.connect(read_only=True)
                 connection.row_factory = sqlite3.Row
             return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise storage_error(self._path, error) from error
+            raise self._database.failure(error) from error
 
 
 def _request_digest(instruction: Instruction) -> str:

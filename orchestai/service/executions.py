@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -114,14 +115,7 @@ async def cancel(request: Request, execution_id: str, caller: Runner) -> Respons
 )
 async def approve(request: Request, execution_id: str, caller: Approver) -> Response:
     """Let a plan that waits for a person go on."""
-    service = service_of(request)
-    await _find(service, caller, execution_id)
-    comment = await _comment(service, request)
-    try:
-        await service.approve(caller, execution_id, comment)
-    except InputError as error:
-        raise _not_waiting(error) from error
-    return _json(answer_of_stored(await _find(service, caller, execution_id)))
+    return await _decide(request, execution_id, caller, service_of(request).approve)
 
 
 @router.post(
@@ -129,11 +123,17 @@ async def approve(request: Request, execution_id: str, caller: Approver) -> Resp
 )
 async def reject(request: Request, execution_id: str, caller: Approver) -> Response:
     """Refuse a plan that waits for a person."""
+    return await _decide(request, execution_id, caller, service_of(request).reject)
+
+
+async def _decide(
+    request: Request, execution_id: str, caller: Caller, decide: Callable[[Caller, str, str], Awaitable[None]]
+) -> Response:
     service = service_of(request)
     await _find(service, caller, execution_id)
     comment = await _comment(service, request)
     try:
-        await service.reject(caller, execution_id, comment)
+        await decide(caller, execution_id, comment)
     except InputError as error:
         raise _not_waiting(error) from error
     return _json(answer_of_stored(await _find(service, caller, execution_id)))

@@ -245,7 +245,7 @@ def test_an_execution_that_reached_the_log_is_not_run_again(online: Project, end
     with open_runtime(online) as runtime:
         first = runtime.execute(INSTRUCTION, execution_id="e")
     store = ExecutionStore(executions_state(online))
-    store._commits.submit(
+    store._database.submit(
         lambda connection: connection.execute("UPDATE executions SET status='running', owner='gone'") and None
     ).result()
     store.close()

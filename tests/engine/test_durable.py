@@ -240,7 +240,7 @@ async def test_journal_trouble_after_a_call_is_logged_and_the_answer_is_given(
 ) -> None:
     store = ExecutionStore(tmp_path)
     limit = "PRAGMA max_page_count = 1"
-    store._commits.submit(lambda connection: connection.execute(limit) and None).result()
+    store._database.submit(lambda connection: connection.execute(limit) and None).result()
     workers = {"w0": ScriptedWorker("w0", answer("x" * 50_000))}
     result = await make_engine(workers).execute(INSTRUCTION, make_plan(((),)), journal=StoreJournal(store, "e"))
     assert result.success

@@ -188,7 +188,7 @@ def test_purging_forgets_what_ended_long_ago_only(store: ExecutionStore, clock: 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -> None:
     store = ExecutionStore(tmp_path)
-    store._commits.submit(lambda connection: connection.execute("PRAGMA max_page_count = 30") and None).result()
+    store._database.submit(lambda connection: connection.execute("PRAGMA max_page_count = 30") and None).result()
     outcomes = [store.accept(f"e{number}", ask("x" * 3000), {}) for number in range(60)]
     failed = [future for future in outcomes if future.exception() is not None]
     assert failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,7 +19,9 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
 
 _BUSY_TIMEOUT_S = 30.0
-_MOST_AT_ONCE = 256
+_MOST_AT_ONCE = 512
+_LINGER_S = 0.005
+"""How long operations that nobody waits for may gather before they are committed."""
 
 
 class _Entry(NamedTuple):
@@ -36,26 +39,33 @@ class Database:
     Args:
         path: The file; made if it is missing.
         schema: Statements that make the tables if they are missing.
+        holds: What it holds, as messages to the user begin: `The message queue`.
+        on_commit: Told the number of operations and the seconds of each commit.
 
     Raises:
         StorageError: It cannot be opened or written.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(
+        self, path: Path, schema: str, *, holds: str, on_commit: Callable[[int, float], None] | None = None
+    ) -> None:
         self.path = path
+        self._holds = holds
+        self._on_commit = on_commit
         self._waiting: deque[_Entry] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._urgent = False
         self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._failure(error) from error
-        connection = self._connect()
+            raise self.failure(error) from error
+        connection = self.connect()
         try:
             connection.executescript(schema)
         except sqlite3.Error as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
         finally:
             connection.close()
 
@@ -67,19 +77,19 @@ class Database:
         Raises:
             StorageError: The disk refuses, or the database is closed.
         """
-        return await self._submit(operation, plain=False)
+        return cast(T, await asyncio.shield(asyncio.wrap_future(self.submit(operation))))
 
     async def look(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation that changes nothing, without asking other processes for the lock."""
-        return await self._submit(operation, plain=True)
+        return cast(T, await asyncio.shield(asyncio.wrap_future(self._hand_over(operation, urgent=True, plain=True))))
 
     def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation that changes nothing at once, in this thread."""
-        connection = self._connect(read_only=True)
+        connection = self.connect(read_only=True)
         try:
             return operation(connection)
         except sqlite3.Error as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
         finally:
             connection.close()
 
@@ -91,18 +101,33 @@ class Database:
         if self._thread is not None:
             self._thread.join()
 
-    async def _submit(self, operation: Callable[[sqlite3.Connection], T], *, plain: bool) -> T:
+    def submit(self, operation: Operation, *, urgent: bool = True) -> Future[Any]:
+        """Queue an operation; the future is done when its changes are on disk.
+
+        Args:
+            operation: What to do.
+            urgent: Whether somebody waits for it; others gather for some milliseconds, and none overtakes another.
+
+        Raises:
+            StorageError: The database is closed.
+        """
+        return self._hand_over(operation, urgent=urgent, plain=False)
+
+    def _hand_over(self, operation: Operation, *, urgent: bool, plain: bool) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()  # what was handed over is done: no caller can cancel it
         with self._wake:
             if self._closed:
-                raise StorageError("The message queue is closed.", path=str(self.path), remedy="Open it again.")
+                raise StorageError(f"{self._holds} is closed.", path=str(self.path), remedy="Open it again.")
+            first = not self._waiting
             self._waiting.append(_Entry(operation, future, plain))
+            self._urgent |= urgent
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="orchestai-messages", daemon=True)
+                self._thread = threading.Thread(target=self._work, name=f"orchestai-{self.path.stem}", daemon=True)
                 self._thread.start()
-            self._wake.notify()
-        return cast(T, await asyncio.shield(asyncio.wrap_future(future)))
+            if first or urgent:  # every wake-up takes the interpreter from whoever works
+                self._wake.notify()
+        return future
 
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -110,11 +135,15 @@ class Database:
             with self._wake:
                 while not self._waiting and not self._closed:
                     self._wake.wait()
+                gathered_by = time.monotonic() + _LINGER_S
+                while not self._urgent and not self._closed and (left := gathered_by - time.monotonic()) > 0:
+                    self._wake.wait(left)
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+                self._urgent = bool(self._waiting)
             if not batch:
                 break
             try:
-                connection = connection or self._connect()
+                connection = connection or self.connect()
             except StorageError as error:
                 for entry in batch:
                     entry.future.set_exception(error)
@@ -130,7 +159,7 @@ class Database:
         try:
             entry.future.set_result(entry.operation(connection))
         except sqlite3.Error as error:
-            entry.future.set_exception(self._failure(error))
+            entry.future.set_exception(self.failure(error))
         except Exception as error:
             entry.future.set_exception(error)
 
@@ -138,6 +167,7 @@ class Database:
         if not batch:
             return
         answers: list[tuple[Future[Any], Any, Exception | None]] = []
+        started = time.perf_counter()
         try:
             connection.execute("BEGIN IMMEDIATE")
             for entry in batch:
@@ -159,15 +189,22 @@ class Database:
                 for entry in batch:
                     self._commit(connection, [entry])
             else:
-                batch[0].future.set_exception(self._failure(error))
+                batch[0].future.set_exception(self.failure(error))
             return
+        if self._on_commit is not None:
+            self._on_commit(len(batch), time.perf_counter() - started)
         for future, value, refusal in answers:
             if refusal is not None:
                 future.set_exception(refusal)
             else:
                 future.set_result(value)
 
-    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+    def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        """Open a connection of the caller's own, for reading beside the writing thread.
+
+        Raises:
+            StorageError: It cannot be opened.
+        """
         name = self.path.resolve().as_posix().replace("?", "%3f").replace("#", "%23")
         try:
             connection = sqlite3.connect(
@@ -181,12 +218,13 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
         return connection
 
-    def _failure(self, error: Exception) -> StorageError:
+    def failure(self, error: Exception) -> StorageError:
+        """Say what an error of SQLite's, or of the file system, means for the user."""
         return StorageError(
-            f"The message queue cannot be written or read: {error}.",
+            f"{self._holds} cannot be written or read: {error}.",
             path=str(self.path),
             remedy="Free space on its disk, check its permissions, or choose another home with ORCHESTAI_HOME.",
         )
