@@ -38,6 +38,7 @@ def build_planner(
         # On validation plans the learned planner beats the rules at every confidence (lab log), so an unsure
         # plan of it gives way to an LLM only.
         confidence_threshold=config.confidence_threshold if llm is not None else 0.0,
+        direct=config.direct,
     )
 
 

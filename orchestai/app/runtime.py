@@ -15,6 +15,7 @@ from orchestai.app.places import executions_state
 from orchestai.app.planning import build_planner
 from orchestai.app.plans import KnownPlans
 from orchestai.app.workforce import Workforce
+from orchestai.arms.registry import ArmRegistry
 from orchestai.config import Project
 from orchestai.contracts import ExecutionResult, Instruction, Plan
 from orchestai.engine import Engine
@@ -295,6 +296,7 @@ def build_runtime(
         profiles=workforce.catalog,
         slot=telemetry.slots(limiter.slot),
         reviewer=_reviewer(project, workforce),
+        standings=ArmRegistry.of_catalog(workforce.catalog, project.arms.scoring, why_not=workforce.why_not),
     )
     planner = build_planner(project, workforce, prompts, learned=learned)
     logger = None

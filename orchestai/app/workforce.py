@@ -10,6 +10,7 @@ from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, Worker
 from orchestai.endpoint import LocalEndpoint, ensure_running
 from orchestai.simulator import SimulatedWorker
 from orchestai.workers import CircuitBreaker, LocalEndpoints, WorkerLayer
+from orchestai.workers.breaker import BreakerState
 
 
 class Workforce:
@@ -77,6 +78,16 @@ class Workforce:
     def breakers(self) -> Mapping[str, CircuitBreaker]:
         """The breakers by worker."""
         return self._layer.breakers
+
+    def why_not(self, name: str) -> str | None:
+        """Say why a worker should not be chosen now; None if nothing speaks against it."""
+        breaker = self._layer.breakers.get(name)
+        return "its breaker is open" if breaker is not None and breaker.state is BreakerState.OPEN else None
+
+    def retry_after_s(self, name: str) -> float:
+        """Seconds until a worker is asked again after it failed too often; 0 if it may be asked now."""
+        breaker = self._layer.breakers.get(name)
+        return breaker.snapshot().retry_after_s if breaker is not None else 0.0
 
     def _make(self, profile: WorkerProfile) -> Worker:
         return self._trace(self._make_untraced(profile))

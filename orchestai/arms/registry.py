@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from orchestai.config import ScoringConfig
-from orchestai.contracts import Worker, WorkerProfile
+from orchestai.contracts import WorkerCatalog, WorkerProfile
 from orchestai.contracts.base import Record
 from orchestai.errors import InputError, NoArmError
 
@@ -69,13 +70,10 @@ def score(*, cost_usd: float, latency_ms: float, success_rate: float, load: floa
 
 @dataclass
 class _Entry:
-    worker: Worker
     capabilities: frozenset[str]
     capacity: int | None
     cost_usd: float
     latency_ms: float
-    available: bool = True
-    reason: str | None = None
     in_flight: int = 0
     calls: int = 0
     successes: int = 0
@@ -87,54 +85,61 @@ class ArmRegistry:
 
     Args:
         weights: What counts how much in a score.
+        why_not: Says why an arm may not be chosen now (its breaker is open); None means that it may.
     """
 
-    def __init__(self, weights: ScoringConfig | None = None) -> None:
+    def __init__(
+        self, weights: ScoringConfig | None = None, *, why_not: Callable[[str], str | None] | None = None
+    ) -> None:
         self._weights = weights or ScoringConfig()
+        self._why_not = why_not or (lambda _name: None)
         self._entries: dict[str, _Entry] = {}
 
-    def register(self, worker: Worker, capabilities: Iterable[str], *, capacity: int | None = None) -> None:
+    @classmethod
+    def of_catalog(
+        cls,
+        workers: WorkerCatalog,
+        weights: ScoringConfig | None = None,
+        *,
+        why_not: Callable[[str], str | None] | None = None,
+    ) -> Self:
+        """Return a registry of all workers; each offers its modalities, its task types and its role as an arm."""
+        registry = cls(weights, why_not=why_not)
+        for profile in workers.profiles():
+            role = (profile.arm.role,) if profile.arm is not None else ()
+            registry.register(profile, (*profile.modalities, *profile.task_types, *role))
+        return registry
+
+    def register(self, profile: WorkerProfile, capabilities: Iterable[str], *, capacity: int | None = None) -> None:
         """Add an arm.
 
         Args:
-            worker: The arm.
+            profile: Facts of the arm.
             capabilities: What it can do.
             capacity: Calls at a time; null takes the profile's `max_concurrency`.
 
         Raises:
             InputError: The name is taken, or it can do nothing.
         """
-        profile = worker.profile
         offered = frozenset(capabilities)
         if profile.name in self._entries:
             raise InputError(f"The arm {profile.name!r} is registered already.", remedy="Give it another name.")
         if not offered:
             raise InputError(f"The arm {profile.name!r} has no capability.", remedy="Name at least one.")
         self._entries[profile.name] = _Entry(
-            worker=worker,
             capabilities=offered,
             capacity=capacity if capacity is not None else profile.max_concurrency,
             cost_usd=_estimated_cost(profile),
             latency_ms=profile.typical_latency_ms,
         )
 
-    def unregister(self, name: str) -> None:
-        """Take an arm out; its running calls go on."""
-        self._entry(name)
-        del self._entries[name]
-
-    def set_available(self, name: str, available: bool, reason: str | None = None) -> None:
-        """Let an arm be chosen, or not: a breaker opens, a sandbox is missing, an anomaly was seen."""
-        entry = self._entry(name)
-        entry.available, entry.reason = available, None if available else reason
-
     @contextmanager
-    def in_use(self, name: str) -> Iterator[Worker]:
+    def in_use(self, name: str) -> Iterator[None]:
         """Count a call as load while it runs."""
         entry = self._entry(name)
         entry.in_flight += 1
         try:
-            yield entry.worker
+            yield
         finally:
             entry.in_flight -= 1
 
@@ -157,11 +162,12 @@ class ArmRegistry:
         success_rate = good / (entry.calls + weights.prior_calls)
         # Without a limit there is no share; 1, 2, 3 ... calls count as 1/2, 2/3, 3/4 ... of it.
         load = entry.in_flight / (entry.capacity or (entry.in_flight + 1))
+        reason = self._why_not(name)
         return ArmStatus(
             name=name,
             capabilities=entry.capabilities,
-            available=entry.available,
-            reason=entry.reason,
+            available=reason is None,
+            reason=reason,
             in_flight=entry.in_flight,
             capacity=entry.capacity,
             calls=entry.calls,
@@ -186,12 +192,18 @@ class ArmRegistry:
         able = [
             self.status(name)
             for name, entry in self._entries.items()
-            if entry.available and capability in entry.capabilities and name not in left_out
+            if capability in entry.capabilities and name not in left_out
         ]
-        return tuple(sorted(able, key=lambda arm: (_is_full(arm), -arm.score, arm.name)))
+        return tuple(sorted((arm for arm in able if arm.available), key=_merit))
 
-    def best_for(self, capability: str, *, exclude: Iterable[str] = ()) -> Worker:
-        """Return the best available arm that offers `capability`.
+    def order(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the same names, best first; those that may not be chosen now, or are not known, come last."""
+        given = tuple(names)
+        known = sorted((self.status(name) for name in given if name in self._entries), key=_merit)
+        return (*(arm.name for arm in known), *(name for name in given if name not in self._entries))
+
+    def best_for(self, capability: str, *, exclude: Iterable[str] = ()) -> str:
+        """Return the name of the best available arm that offers `capability`.
 
         Args:
             capability: What is needed.
@@ -202,17 +214,9 @@ class ArmRegistry:
         """
         ranked = self.rank(capability, exclude=exclude)
         if not ranked:
-            offered = {c for entry in self._entries.values() if entry.available for c in entry.capabilities}
+            offered = {c for name, each in self._entries.items() if not self._why_not(name) for c in each.capabilities}
             raise NoArmError(capability, offered=sorted(offered))
-        return self._entries[ranked[0].name].worker
-
-    def __getitem__(self, name: str) -> Worker:
-        """Return the arm called `name`, as the engine looks workers up.
-
-        Raises:
-            InputError: There is none.
-        """
-        return self._entry(name).worker
+        return ranked[0].name
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -229,8 +233,9 @@ class ArmRegistry:
         return entry
 
 
-def _is_full(arm: ArmStatus) -> bool:
-    return arm.capacity is not None and arm.in_flight >= arm.capacity
+def _merit(arm: ArmStatus) -> tuple[bool, bool, float, str]:
+    full = arm.capacity is not None and arm.in_flight >= arm.capacity
+    return not arm.available, full, -arm.score, arm.name
 
 
 def _estimated_cost(profile: WorkerProfile) -> float:

@@ -19,6 +19,8 @@ class PlannerConfig(Record):
         checkpoint: Weights of the learned planner; null means `phase1` under `paths.checkpoints`.
         confidence_threshold: Below this confidence the LLM plans instead, where one is there to ask.
         fallback: Who plans then: an LLM, or the keyword rules.
+        direct: Let one worker answer, without a plan, where nothing asks for one: at most three constraints, no high
+            priority, at most five steps, no complex dependencies, no specialised domain.
         llm_worker: Worker that plans as LLM; null means the dearest endpoint of yours; without one,
             the rules plan.
         max_repairs: How often an invalid plan of the LLM is sent back with its problem.
@@ -32,6 +34,7 @@ class PlannerConfig(Record):
     checkpoint: Path | None = None
     confidence_threshold: float = Field(default=0.6, ge=0, le=1)
     fallback: Literal["llm", "rules"] = "llm"
+    direct: bool = False
     llm_worker: str | None = None
     max_repairs: int = Field(default=2, ge=0, le=10)
     gnn: Literal["gcn", "gat", "sage"] = "gat"

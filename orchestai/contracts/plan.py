@@ -11,7 +11,7 @@ from orchestai.contracts.base import Record
 from orchestai.contracts.graph import WorkflowGraph
 from orchestai.errors import PlanError
 
-PlannerName = Literal["learned", "llm", "rules", "corpus", "given", "cache"]
+PlannerName = Literal["learned", "llm", "rules", "corpus", "given", "cache", "direct"]
 
 
 class Assignment(Record):

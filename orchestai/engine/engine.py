@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
+from orchestai.arms.registry import ArmRegistry
 from orchestai.config import EngineConfig
 from orchestai.contracts import (
     ExecutionResult,
@@ -56,6 +57,7 @@ class Engine:
             themselves are asked.
         slot: Gives a tenant leave to call a worker, and takes it back at the end of the block.
         reviewer: Judges answers and lets them be mended.
+        standings: How the workers do; decides who comes next when one failed. Without it the plan's order holds.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Engine:
         profiles: WorkerCatalog | None = None,
         slot: Slots | None = None,
         reviewer: Reviewer | None = None,
+        standings: ArmRegistry | None = None,
     ) -> None:
         self._workers = workers
         self._prompts = prompts
@@ -75,6 +78,7 @@ class Engine:
         self._config = config
         self._profiles = profiles
         self._slot = slot or _no_limit
+        self._standings = standings
         self.reviewer = reviewer
         self._stand_ins = StandIns(config.stand_ins, config.default_answer)
 
@@ -154,6 +158,7 @@ class Engine:
             notify=notify,
             slot=lambda name: self._slot(instruction.tenant, name),
             before_effect=lambda: keeper.begin(index),
+            standings=self._standings,
             on_piece=on_piece,
         )
         request: WorkerRequest | None = None

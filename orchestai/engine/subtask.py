@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from orchestai.arms.registry import ArmRegistry
 from orchestai.config import EngineConfig
 from orchestai.contracts import Assignment, Subtask, SubtaskRecord, Worker, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.engine.ledger import Ledger, Reservation, worst_case
 from orchestai.engine.retry import call_with_retries
 from orchestai.errors import (
+    BreakerOpenError,
     BudgetExceededError,
     DeadlineExceededError,
     EndpointError,
@@ -45,6 +47,7 @@ class SubtaskRun:
         ledger: Budget to reserve from.
         notify: Called with status and fields of the event at each change of state.
         slot: Gives leave to call a worker; waiting for it is not the worker's time.
+        standings: How the workers do; decides who comes next when one failed.
         before_effect: Awaited before a call with external effects.
         on_piece: Told the answer in pieces as they come. What was told cannot be taken back, so that there is no
             other try once something was.
@@ -58,6 +61,7 @@ class SubtaskRun:
         notify: Notify | None,
         slot: Callable[[str], AbstractAsyncContextManager[None]],
         before_effect: Callable[[], Awaitable[None]],
+        standings: ArmRegistry | None = None,
         on_piece: OnPiece | None = None,
     ) -> None:
         self._config = config
@@ -65,6 +69,7 @@ class SubtaskRun:
         self._notify = notify or _ignore
         self._slot = slot
         self._before_effect = before_effect
+        self._standings = standings
         self._on_piece = on_piece
         self._told = False
         self._started = time.monotonic()
@@ -80,7 +85,7 @@ class SubtaskRun:
     async def run(
         self, names: tuple[str, ...], find: Callable[[str], Worker], make: Callable[[str], WorkerRequest]
     ) -> WorkerOutput | None:
-        """Try the workers in turn; None if all of them failed, with the reasons in `errors`.
+        """Try the planned worker, then the others as they do now; None if all failed, with the reasons in `errors`.
 
         Args:
             names: The workers, the planned one first.
@@ -88,7 +93,11 @@ class SubtaskRun:
             make: Gives the request for a worker.
         """
         self._notify("running")
-        for name in names[: self._config.max_workers]:
+        left = names
+        while left and len(self._names) < self._config.max_workers:
+            if self._names and self._standings is not None:
+                left = self._standings.order(left)
+            name, left = left[0], left[1:]
             self._names.append(name)
             if len(self._names) > 1:
                 self._notify("retrying", attempt=self._attempts, error=str(self.errors[-1]), worker=name)
@@ -161,20 +170,28 @@ class SubtaskRun:
             # An arm may turn one request into several calls.
             reservation = self._ledger.reserve(*worst_case(profile, request, getattr(worker, "max_calls", 1)))
             output = None
+            failed = False
+            began = time.monotonic()
             try:
                 async with self._slot(profile.name):
                     if profile.external_effects:
                         await self._before_effect()
                         self._effect_begun = True
+                    began = time.monotonic()
                     async with asyncio.timeout(limit_s):
-                        output = await self._ask(worker, request)
+                        with self._in_use(profile.name):
+                            output = await self._ask(worker, request)
             except TimeoutError:
+                failed = True
                 message = f"No complete answer from {profile.name!r} within {limit_s:g} s."
                 raise self._final(WorkerTimeoutError(message, worker=profile.name)) from None
             except WorkerError as error:
+                failed = not isinstance(error, BreakerOpenError)  # that call was not made
                 raise self._final(error) from error
             finally:
                 self._settle(reservation, output)
+                if output is not None or failed:
+                    self._observe(profile.name, output, began)
             if not output.success:  # such as a program of an arm that ran into an error
                 raise WorkerError(output.error or "The worker says that it failed.", worker=profile.name)
             return output
@@ -182,6 +199,19 @@ class SubtaskRun:
         if profile.external_effects:
             return await attempt()  # it may have happened although it failed: never a second time
         return await call_with_retries(attempt, self._config, self._tell_retry)
+
+    def _in_use(self, name: str) -> AbstractContextManager[None]:
+        standings = self._standings
+        return nullcontext() if standings is None or name not in standings else standings.in_use(name)
+
+    def _observe(self, name: str, output: WorkerOutput | None, began: float) -> None:
+        if self._standings is not None and name in self._standings:
+            self._standings.observe(
+                name,
+                success=output is not None and output.success,
+                cost_usd=output.cost if output is not None else 0.0,
+                latency_ms=(time.monotonic() - began) * 1000,
+            )
 
     async def _ask(self, worker: Worker, request: WorkerRequest) -> WorkerOutput:
         if self._on_piece is None:

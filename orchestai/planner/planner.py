@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from orchestai.config import RoutingConfig
-from orchestai.contracts import Instruction, Plan, TaskCatalog, WorkerCatalog, WorkflowGraph
+from orchestai.contracts import Instruction, Modality, Plan, Subtask, TaskCatalog, WorkerCatalog, WorkflowGraph
 from orchestai.contracts.plan import PlannerName
 from orchestai.errors import OrchestAIError
 from orchestai.planner.describe import describe_nodes
 from orchestai.planner.llm_planner import LLMPlanner
+from orchestai.planner.route import decide_route
 from orchestai.planner.rules import RulesPlanner
 from orchestai.routing.assign import assign_workers
 
@@ -47,6 +48,7 @@ class HybridPlanner:
         learned: A trained planner, if there is one.
         llm: A planning language model, if one is configured.
         confidence_threshold: Below this probability the learned plan is not used.
+        direct: Let one worker answer what asks for no plan (see `decide_route`).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HybridPlanner:
         learned: Proposer | None = None,
         llm: LLMPlanner | None = None,
         confidence_threshold: float = 0.5,
+        direct: bool = False,
     ) -> None:
         self._tasks = tasks
         self._workers = workers
@@ -67,6 +70,7 @@ class HybridPlanner:
         self._learned = learned
         self._llm = llm
         self._threshold = confidence_threshold
+        self._direct = direct
 
     @property
     def model_version(self) -> str | None:
@@ -81,6 +85,8 @@ class HybridPlanner:
         """
         started = time.monotonic()
         reasons: list[str] = []
+        if self._direct and (graph := self._direct_graph(instruction)) is not None:
+            return self._finish(instruction, graph, "direct", started, confidence=None)
         if self._learned is not None:
             # The network takes milliseconds of CPU; other executions go on meanwhile.
             proposal = await asyncio.to_thread(self._learned.propose, instruction)
@@ -111,6 +117,15 @@ class HybridPlanner:
     def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
         """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
         return self._finish(instruction, graph, planner, time.monotonic(), confidence=1.0)
+
+    def _direct_graph(self, instruction: Instruction) -> WorkflowGraph | None:
+        """Return one sub-task of the type that the rules end with, where nothing asks for a plan; else None."""
+        if decide_route(instruction).planner:
+            return None
+        nodes = self._rules.plan_graph(instruction).nodes
+        if any(self._tasks[node.task_type].modality is not Modality.CHAT for node in nodes):
+            return None  # a picture or a recording needs a worker of its own
+        return WorkflowGraph(nodes=(Subtask(task_type=nodes[-1].task_type, description=instruction.text),), dependencies=((),))
 
     def _finish(
         self,

@@ -17,7 +17,7 @@ from orchestai.service.auth import Caller, allowed
 from orchestai.service.chat_format import MODEL, ChatRequest, chunk, completion, last_chunks, read_conversation
 from orchestai.service.events import HEADERS, STILL_HERE, Feed, outcome_of, result_of
 from orchestai.service.openapi import body_of
-from orchestai.service.problems import ProblemError, problem_of_result
+from orchestai.service.problems import ProblemError
 from orchestai.service.requests import to_instruction
 from orchestai.service.state import Service, service_of
 
@@ -51,7 +51,7 @@ async def post_completion(request: Request, caller: Runner) -> Response:
         execution = await service.run(caller, instruction)
     except ApprovalNeededError as waiting:
         raise _waiting(waiting) from waiting
-    problem = problem_of_result(execution.result)
+    problem = service.problem_of(execution.result)
     if problem is not None:
         raise problem
     headers = {"X-Execution-Id": execution.result.execution_id}
@@ -92,7 +92,7 @@ async def _chunks(service: Service, submitted: Submitted, feed: Feed, *, with_us
             in_pieces = True
             yield _data(chunk(submitted.id, {"content": item[1]}))
     try:
-        execution = await result_of(outcome)
+        execution = await result_of(service, outcome)
     except ApprovalNeededError as waiting:
         yield _data(_waiting(waiting).openai_body())
     except ProblemError as problem:

@@ -10,7 +10,7 @@ from orchestai.app.executions import Execution, Submitted
 from orchestai.contracts import ExecutionEvent, Plan
 from orchestai.errors import ApprovalNeededError, OrchestAIError
 from orchestai.service.answers import answer_of, to_json
-from orchestai.service.problems import ProblemError, problem_of, problem_of_result
+from orchestai.service.problems import ProblemError, problem_of
 from orchestai.service.state import Service, raise_if_left
 
 KEEP_ALIVE_S = 15.0
@@ -65,7 +65,7 @@ async def outcome_of(service: Service, submitted: Submitted) -> asyncio.Future[E
     return asyncio.ensure_future(service.executions.join(submitted.id))
 
 
-async def result_of(outcome: asyncio.Future[Execution]) -> Execution:
+async def result_of(service: Service, outcome: asyncio.Future[Execution]) -> Execution:
     """Return the result, which is there.
 
     Raises:
@@ -81,7 +81,7 @@ async def result_of(outcome: asyncio.Future[Execution]) -> Execution:
         raise
     except OrchestAIError as error:
         raise problem_of(error) from error
-    problem = problem_of_result(execution.result)
+    problem = service.problem_of(execution.result)
     if problem is not None:
         raise problem
     return execution
@@ -97,9 +97,13 @@ async def stream_events(service: Service, submitted: Submitted, feed: Feed) -> A
     yield event("accepted", {"execution_id": submitted.id, "location": location_of(submitted.id)})
     outcome = await outcome_of(service, submitted)
     async for item in feed.until_end(outcome):
-        yield STILL_HERE if item is None else event(*item)
+        if item is None:
+            yield STILL_HERE
+        else:
+            name, content = item
+            yield event(name, {"text": content} if name == "piece" else content)
     try:
-        execution = await result_of(outcome)
+        execution = await result_of(service, outcome)
     except ApprovalNeededError as waiting:
         yield event(
             "waiting",

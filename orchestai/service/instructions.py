@@ -14,7 +14,6 @@ from orchestai.service.answers import Accepted, ExecutionAnswer, answer_of, to_j
 from orchestai.service.auth import Caller, allowed
 from orchestai.service.events import HEADERS, Feed, location_of, stream_events
 from orchestai.service.openapi import body_of
-from orchestai.service.problems import problem_of_result
 from orchestai.service.requests import InstructionRequest, to_instruction
 from orchestai.service.state import Service, service_of
 
@@ -49,7 +48,7 @@ async def post_instruction(request: Request, caller: Annotated[Caller, Depends(a
         execution = await service.run(caller, instruction)
     except ApprovalNeededError as waiting:
         return waiting_answer(waiting)
-    problem = problem_of_result(execution.result)
+    problem = service.problem_of(execution.result)
     if problem is not None:
         problem.extensions["execution"] = answer_of(execution)
         raise problem
@@ -79,6 +78,8 @@ def accepted(body: Accepted) -> Response:
 
 async def _stream(service: Service, caller: Caller, instruction: Instruction) -> Response:
     feed = Feed()
-    submitted = await service.submit(caller, instruction, on_event=feed.on_event, on_plan=feed.on_plan)
+    submitted = await service.submit(
+        caller, instruction, on_event=feed.on_event, on_plan=feed.on_plan, on_piece=feed.on_piece
+    )
     headers = {**HEADERS, "X-Execution-Id": submitted.id, "Location": location_of(submitted.id)}
     return StreamingResponse(stream_events(service, submitted, feed), headers=headers, media_type="text/event-stream")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -176,10 +176,14 @@ def problem_of(error: OrchestAIError) -> ProblemError:
     return ProblemError(status, error.code, detail, remedy=remedy, retry_after_s=retry_after_s)
 
 
-def problem_of_result(result: ExecutionResult) -> ProblemError | None:
+def problem_of_result(result: ExecutionResult, retry_after_s: Callable[[str], float]) -> ProblemError | None:
     """Say whether an execution failed for a reason that the HTTP status should tell.
 
     An execution that its budget, its deadline or its owner ended is a result: what is done is in it.
+
+    Args:
+        result: What came of it.
+        retry_after_s: Says when a worker may be asked again; 0 if nothing is known against it.
     """
     if result.completed:
         return None
@@ -190,6 +194,9 @@ def problem_of_result(result: ExecutionResult) -> ProblemError | None:
             if status is None:
                 return None
             detail = f"Sub-task {subtask.index} ({subtask.task_type}) failed: {message}"
-            retry_after_s = RETRY_AFTER_S if status == 503 else None
-            return ProblemError(status, code, detail, retry_after_s=retry_after_s, execution_id=result.execution_id)
+            wait_s = None
+            if status == 503:  # the first of those tried that may be asked again
+                tried = (*subtask.gave_up, subtask.worker)
+                wait_s = min(retry_after_s(name) for name in tried) or RETRY_AFTER_S
+            return ProblemError(status, code, detail, retry_after_s=wait_s, execution_id=result.execution_id)
     return None

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from orchestai.app.executions import Execution, Submitted
 from orchestai.app.runtime import Runtime
 from orchestai.config import ServiceConfig
-from orchestai.contracts import Instruction, Plan
+from orchestai.contracts import ExecutionResult, Instruction, Plan
 from orchestai.engine.execution import OnEvent
 from orchestai.errors import InputError
 from orchestai.logs import ExecutionSource
@@ -21,6 +21,7 @@ from orchestai.service.bodies import BodyReader
 from orchestai.service.context import current_request
 from orchestai.service.dagster_report import DagsterReporter
 from orchestai.service.metrics import ServiceMetrics
+from orchestai.service.problems import ProblemError, problem_of_result
 from orchestai.service.rates import Rates, Spending
 from orchestai.service.tokens import TokenBook, TokenFile, token_file
 
@@ -100,6 +101,10 @@ class Service:
             return execution
         finally:
             self.spending.settle(caller.name, reserved, cost)
+
+    def problem_of(self, result: ExecutionResult) -> ProblemError | None:
+        """Say whether an execution failed for a reason that the HTTP status should tell."""
+        return problem_of_result(result, self.runtime.workforce.retry_after_s)
 
     async def submit(
         self,

@@ -14,6 +14,7 @@ MAX_NAME_CHARS = 200
 
 _MAX_CONTEXT_TOKENS = 100_000_000
 _MAX_USD_PER_MTOK = 100_000.0
+_UNUSABLE = (" ", "{{", "{%", "{#")
 _UNSAFE = re.compile(r"[^a-z0-9._-]+")
 # What the plain format leaves out can often be told from the name; the note says that it was guessed.
 _BY_NAME = (
@@ -156,8 +157,11 @@ def _why_no_worker(entry: Listed, model: str) -> str | None:
 
 
 def _is_usable(name: str) -> bool:
-    """Say whether a name is safe to show and to send: no control, invisible or direction-changing characters."""
-    return 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and " " not in name
+    """Say whether a name is safe to show, to send and to write into YAML.
+
+    No control, invisible or direction-changing characters, and nothing that the configuration's templates obey.
+    """
+    return 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and not any(mark in name for mark in _UNUSABLE)
 
 
 def _worker_name(prefix: str, model: str, taken: set[str]) -> str:

@@ -18,6 +18,7 @@ from orchestai.config import Project, RoutingConfig
 from orchestai.contracts import (
     AcceptanceCheck,
     Assignment,
+    Budget,
     ExecutionEvent,
     Instruction,
     Plan,
@@ -320,3 +321,28 @@ def test_without_an_llm_to_ask_an_unsure_learned_plan_stands(configs: Path, tmp_
     assert project.planner.confidence_threshold > 0
     with open_runtime(project, mock=True, log=False) as runtime:
         assert runtime.planner._threshold == 0.0
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_harms_nothing(
+    online: Project, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """Deadlines, pauses and breakers go by the monotonic clock; the wall clock only dates what is kept."""
+    wall = time.time
+    jumped = threading.Event()
+
+    def answer(request: Request) -> Response:
+        monkeypatch.setattr(time, "time", lambda: wall() + (0.0 if jumped.is_set() else jump_s))
+        jumped.set()  # and back again with the next request
+        return says("Paris")(request)
+
+    endpoint.answer = answer
+    asked = INSTRUCTION.model_copy(update={"budget": Budget(seconds=30.0)})
+    with open_runtime(online) as runtime:
+        results = [runtime.execute(asked, execution_id=f"e-{number}").result for number in range(3)]
+        assert runtime.store is not None
+        runtime.store.flush()
+        assert [line.status for line in runtime.store.search()] == ["finished"] * 3
+    assert [result.answer for result in results] == ["Paris"] * 3
+    assert all(0 <= result.total_latency_ms < 30_000 for result in results)
+    assert sorted(logged(online)) == ["e-0", "e-1", "e-2"]

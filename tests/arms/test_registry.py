@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestai.arms.registry import ArmRegistry, score
-from orchestai.config import ScoringConfig
+from orchestai.config import ScoringConfig, load_project
 from orchestai.errors import InputError, NoArmError
 from orchestai.workers import OpenAIWorker
 
@@ -34,17 +34,19 @@ def test_each_part_counts(better: dict[str, float], worse: dict[str, float]) -> 
 
 
 def test_best_for_a_capability(chat: Chat) -> None:
-    registry = ArmRegistry()
-    registry.register(chat("dear", input_usd_per_mtok=50), ["summarization", "reasoning"])
-    registry.register(chat("cheap"), ["summarization"])
-    assert registry.best_for("summarization").profile.name == "cheap"
-    assert registry.best_for("reasoning").profile.name == "dear"
-    assert registry.best_for("summarization", exclude=["cheap"]).profile.name == "dear"
-    registry.set_available("cheap", False, "breaker open")
-    assert registry.best_for("summarization").profile.name == "dear"
+    closed: dict[str, str] = {}
+    registry = ArmRegistry(why_not=closed.get)
+    registry.register(chat("dear", input_usd_per_mtok=50).profile, ["summarization", "reasoning"])
+    registry.register(chat("cheap").profile, ["summarization"])
+    assert registry.best_for("summarization") == "cheap"
+    assert registry.best_for("reasoning") == "dear"
+    assert registry.best_for("summarization", exclude=["cheap"]) == "dear"
+    closed["cheap"] = "breaker open"
+    assert registry.best_for("summarization") == "dear"
     assert registry.status("cheap").reason == "breaker open"
-    registry.set_available("cheap", True)
-    assert registry.best_for("summarization").profile.name == "cheap"
+    assert registry.order(["cheap", "stranger", "dear"]) == ("dear", "cheap", "stranger")
+    del closed["cheap"]
+    assert registry.best_for("summarization") == "cheap"
     assert registry.status("cheap").reason is None
 
 
@@ -52,14 +54,14 @@ def test_ties_go_by_name_whatever_the_order(chat: Chat) -> None:
     for names in (["b", "a", "c"], ["c", "b", "a"]):
         registry = ArmRegistry()
         for name in names:
-            registry.register(chat(name), ["x"])
+            registry.register(chat(name).profile, ["x"])
         assert [arm.name for arm in registry.rank("x")] == ["a", "b", "c"]
 
 
 def test_it_learns_from_what_happens(chat: Chat) -> None:
     registry = ArmRegistry(ScoringConfig(prior_success=0.8, prior_calls=5))
-    registry.register(chat("a"), ["x"])
-    registry.register(chat("b"), ["x"])
+    registry.register(chat("a").profile, ["x"])
+    registry.register(chat("b").profile, ["x"])
     assert registry.status("a").success_rate == pytest.approx(0.8)
     for _ in range(5):
         registry.observe("a", success=False, cost_usd=0.5, latency_ms=100)
@@ -68,18 +70,17 @@ def test_it_learns_from_what_happens(chat: Chat) -> None:
     assert (status.calls, status.cost_usd, status.latency_ms) == (5, 0.5, 100)
     registry.observe("a", success=True, cost_usd=1.0, latency_ms=200)
     assert registry.status("a").latency_ms == pytest.approx(120)
-    assert registry.best_for("x").profile.name == "b"
+    assert registry.best_for("x") == "b"
 
 
 def test_load_counts_while_a_call_runs_and_a_full_arm_comes_last(chat: Chat) -> None:
     registry = ArmRegistry()
-    registry.register(chat("a"), ["x"], capacity=1)
-    registry.register(chat("z", input_usd_per_mtok=1000, typical_latency_ms=60000), ["x"])
-    with registry.in_use("a") as worker:
-        assert worker.profile.name == "a"
+    registry.register(chat("a").profile, ["x"], capacity=1)
+    registry.register(chat("z", input_usd_per_mtok=1000, typical_latency_ms=60000).profile, ["x"])
+    with registry.in_use("a"):
         assert registry.status("a").in_flight == 1
-        assert registry.best_for("x").profile.name == "z"
-    assert registry.best_for("x").profile.name == "a"
+        assert registry.best_for("x") == "z"
+    assert registry.best_for("x") == "a"
     with pytest.raises(RuntimeError), registry.in_use("a"):
         raise RuntimeError
     assert registry.status("a").in_flight == 0
@@ -87,15 +88,15 @@ def test_load_counts_while_a_call_runs_and_a_full_arm_comes_last(chat: Chat) -> 
 
 def test_without_a_limit_load_still_spreads_the_work(chat: Chat) -> None:
     registry = ArmRegistry()
-    registry.register(chat("a"), ["x"])
-    registry.register(chat("b"), ["x"])
+    registry.register(chat("a").profile, ["x"])
+    registry.register(chat("b").profile, ["x"])
     with registry.in_use("a"):
-        assert registry.best_for("x").profile.name == "b"
+        assert registry.best_for("x") == "b"
 
 
 def test_nobody_can_do_it(chat: Chat) -> None:
     registry = ArmRegistry()
-    registry.register(chat("a"), ["x", "y"])
+    registry.register(chat("a").profile, ["x", "y"])
     with pytest.raises(NoArmError, match="offered now: x, y") as caught:
         registry.best_for("z")
     assert caught.value.capability == "z"
@@ -103,13 +104,18 @@ def test_nobody_can_do_it(chat: Chat) -> None:
 
 def test_names_and_capabilities_are_checked(chat: Chat) -> None:
     registry = ArmRegistry()
-    registry.register(chat("a"), ["x"])
+    registry.register(chat("a").profile, ["x"])
     with pytest.raises(InputError, match="registered already"):
-        registry.register(chat("a"), ["x"])
+        registry.register(chat("a").profile, ["x"])
     with pytest.raises(InputError, match="no capability"):
-        registry.register(chat("b"), [])
+        registry.register(chat("b").profile, [])
     with pytest.raises(InputError, match="Known: a"):
-        registry["nobody"]
-    registry.unregister("a")
-    assert registry.names == ()
-    assert "a" not in registry
+        registry.status("nobody")
+    assert registry.names == ("a",)
+
+
+def test_a_catalog_registers_itself() -> None:
+    workers = load_project().workers
+    registry = ArmRegistry.of_catalog(workers)
+    assert registry.names == workers.names
+    assert "chat" in registry.status(workers.names[0]).capabilities

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestai.arms.registry import ArmRegistry
 from orchestai.config import EngineConfig, Project, load_project
 from orchestai.engine import Engine
 from orchestai.prompts import PromptLibrary
@@ -19,8 +20,9 @@ def project() -> Project:
 
 @pytest.fixture
 def make_engine(project: Project) -> Callable[..., Engine]:
-    def make(workers: dict[str, ScriptedWorker], **config: object) -> Engine:
+    def make(workers: dict[str, ScriptedWorker], *, standings: ArmRegistry | None = None, **config: object) -> Engine:
         settings = {"backoff_min_s": 0.0, "backoff_max_s": 0.0, "backoff_jitter_s": 0.0, **config}
-        return Engine(workers, PromptLibrary(project.prompts), project.tasks, EngineConfig.model_validate(settings))
+        checked = EngineConfig.model_validate(settings)
+        return Engine(workers, PromptLibrary(project.prompts), project.tasks, checked, standings=standings)
 
     return make

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from orchestai.contracts import Assignment, Budget, Instruction, Plan, SubtaskRecord, WorkerOutput, WorkerRequest
+from orchestai.arms.registry import ArmRegistry
+from orchestai.contracts import (
+    Assignment,
+    Budget,
+    Instruction,
+    Plan,
+    SubtaskRecord,
+    WorkerCatalog,
+    WorkerOutput,
+    WorkerRequest,
+)
 from orchestai.engine import Engine
 from orchestai.engine.execution import Stop
 from orchestai.engine.journal import StoreJournal
@@ -50,6 +60,23 @@ async def test_the_next_best_worker_steps_in(make_engine: MakeEngine, error: Exc
     assert result.answer == "from b"
     assert (record.worker, record.gave_up, record.status) == ("b", ("a",), "done")
     assert record.propensity is None, "nobody chose the worker that stood in"
+
+
+async def test_the_one_that_does_best_steps_in(make_engine: MakeEngine) -> None:
+    """Whatever the plan's order: what was seen of the workers since then counts."""
+    workers = {
+        "a": ScriptedWorker("a", fails(WorkerAuthError("no", worker="a"))),
+        "b": ScriptedWorker("b", fails(WorkerAuthError("no", worker="b"))),
+        "c": ScriptedWorker("c", answer("from c")),
+    }
+    standings = ArmRegistry.of_catalog(WorkerCatalog(workers=tuple(each.profile for each in workers.values())))
+    engine = make_engine(workers, standings=standings)
+    first = await engine.execute(INSTRUCTION, with_alternatives("a", "b", "c"))
+    assert first.subtasks[0].gave_up == ("a", "b"), "nothing is known yet: names decide"
+    second = await engine.execute(INSTRUCTION, with_alternatives("a", "b", "c"))
+    assert second.subtasks[0].gave_up == ("a",), "b failed before, c did not"
+    assert [standings.status(name).calls for name in "abc"] == [2, 1, 2]
+    assert all(standings.status(name).in_flight == 0 for name in "abc")
 
 
 async def test_a_refused_request_is_refused_by_all(make_engine: MakeEngine) -> None:

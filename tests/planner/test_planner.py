@@ -129,3 +129,22 @@ async def test_a_plan_that_nobody_can_do_says_what_is_missing(project: Project) 
 def test_a_given_graph_gets_workers(project: Project) -> None:
     plan = hybrid(project).finish_given(INSTRUCTION, GRAPH, "given")
     assert (plan.planner, plan.confidence, len(plan.assignments)) == ("given", 1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "planner"),
+    [
+        (Instruction(text="Translate this into French: good morning"), "direct"),
+        (Instruction(text="Translate this into French: good morning", priority="high"), "learned"),
+        (Instruction(text="What is this?", inputs={"image": "data:image/png;base64,AA=="}), "learned"),
+    ],
+)
+async def test_what_asks_for_no_plan_goes_straight_to_a_worker(
+    project: Project, instruction: Instruction, planner: str
+) -> None:
+    plan = await hybrid(project, learned=proposer(project, 0.9), direct=True).plan(instruction)
+    assert plan.planner == planner
+    if planner == "direct":
+        (node,) = plan.graph.nodes
+        assert (node.task_type, node.description) == ("translation", instruction.text)
+        assert plan.confidence is None

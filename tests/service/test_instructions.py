@@ -68,6 +68,15 @@ def test_a_worker_that_stays_down_is_503_with_what_is_known(service: Running, en
     assert service.http.get(f"/v1/executions/{body['execution_id']}").json()["completed"] is False
 
 
+def test_while_the_breaker_is_open_callers_learn_when_to_come_back(service: Running, endpoint: Endpoint) -> None:
+    endpoint.answer = refuses(500, "broken")
+    service.post()
+    response = service.post("What is the capital of Peru?")
+    assert response.status_code == 503
+    assert response.json()["code"] == "breaker_open"
+    assert 50 < int(response.headers["retry-after"]) <= 60
+
+
 @pytest.mark.parametrize(("status", "expected"), [(401, 502), (400, 400)])
 def test_a_worker_that_refuses_is_told_apart(service: Running, endpoint: Endpoint, status: int, expected: int) -> None:
     endpoint.answer = refuses(status, "no")
@@ -86,11 +95,12 @@ def test_events_in_order(service: Running) -> None:
     assert response.headers["content-type"].startswith("text/event-stream")
     events = events_of(response.text)
     names = [name for name, _ in events]
-    assert names == ["accepted", "plan", "subtask", "subtask", "answer", "done"]
+    assert names == ["accepted", "plan", "subtask", "piece", "subtask", "answer", "done"]
     assert [data["status"] for name, data in events if name == "subtask"] == ["running", "done"]
-    assert events[3][1]["content"] == "Paris"
-    assert events[4][1] == {"execution_id": events[0][1]["execution_id"], "answer": "Paris"}
-    assert events[5][1]["usage"]["total_tokens"] == 15
+    assert events[3][1] == {"text": "Paris"}
+    assert events[4][1]["content"] == "Paris"
+    assert events[5][1] == {"execution_id": events[0][1]["execution_id"], "answer": "Paris"}
+    assert events[6][1]["usage"]["total_tokens"] == 15
 
 
 def test_the_promise_comes_before_the_work(service: Running, endpoint: Endpoint) -> None:
