@@ -341,7 +341,7 @@ def test_a_clock_that_jumps_harms_nothing(
     with open_runtime(online) as runtime:
         results = [runtime.execute(asked, execution_id=f"e-{number}").result for number in range(3)]
         assert runtime.store is not None
-        runtime.store.flush()
+        runtime.store.flush().result(10)
         assert [line.status for line in runtime.store.search()] == ["finished"] * 3
     assert [result.answer for result in results] == ["Paris"] * 3
     assert all(0 <= result.total_latency_ms < 30_000 for result in results)
