@@ -171,25 +171,27 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             for entry in batch:
-                connection.execute("SAVEPOINT one")
+                changed = connection.total_changes
                 try:
                     answers.append((entry.future, entry.operation(connection), None))
                 except sqlite3.Error:
                     raise
-                except Exception as error:  # a refusal, or a mistake: its changes are undone, it alone hears of it
-                    connection.execute("ROLLBACK TO one")
+                except Exception as error:  # a refusal, or a mistake: it alone hears of it
+                    if connection.total_changes != changed:
+                        raise
                     answers.append((entry.future, None, error))
-                connection.execute("RELEASE one")
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             if len(batch) > 1:
-                # One operation may be too much for the disk and the others not: each gets its own answer.
+                # One operation may be too much for the disk, or be undone by its own mistake, and the others not:
+                # each gets its own transaction. A savepoint an operation would cost the hot path two statements.
                 for entry in batch:
                     self._commit(connection, [entry])
             else:
-                batch[0].future.set_exception(self.failure(error))
+                known = self.failure(error) if isinstance(error, sqlite3.Error) else error
+                batch[0].future.set_exception(known)
             return
         if self._on_commit is not None:
             self._on_commit(len(batch), time.perf_counter() - started)
