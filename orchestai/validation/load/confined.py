@@ -8,6 +8,7 @@ other file with.
 from __future__ import annotations
 
 import base64
+import importlib.abc
 import json
 import os
 import resource
@@ -88,19 +89,29 @@ def _load_libraries() -> None:
     import encodings.utf_32_be
     import encodings.utf_32_le  # noqa: F401
 
-    # Arrow would import pandas when it first sees a list, and does without where it is missing.
-    sys.modules["pandas"] = None  # type: ignore[assignment]
+    # Arrow would import pandas with its first array of Python objects, and does without where it is missing.
+    sys.meta_path.insert(0, _NoPandas())
 
-    import numpy as np  # noqa: F401
+    import numpy as np
     import pyarrow.compute
     import pyarrow.csv
     import pyarrow.ipc
     import pyarrow.parquet
 
-    pyarrow.array([[1.5], None])  # the first array made of Python objects imports more
+    # The first arrays made of Python objects and of NumPy arrays import more.
+    pyarrow.array([[1.5], None])
+    pyarrow.array(np.arange(2))
 
     with contextlib.suppress(ImportError):
         import h5py  # noqa: F401
+
+
+class _NoPandas(importlib.abc.MetaPathFinder):
+    """Says that there is no pandas."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}")
 
 
 def _confine(limits: Limits, cpu_seconds: int) -> None:

@@ -58,7 +58,7 @@ def stream_confined(found: Snapshot, options: Options, scan: Scan, rows: int) ->
 def _frames(found: Snapshot, options: Options, order: dict[str, Any]) -> Iterator[tuple[bytes, bytearray]]:
     from orchestai.validation.load.confined import options_to_json
 
-    seconds = _LEAST_SECONDS + found.size // _BYTES_PER_SECOND
+    seconds = options.limits.cpu_seconds or _LEAST_SECONDS + found.size // _BYTES_PER_SECOND
     order = {**order, "fd": found.fd, "cpu_seconds": seconds, "options": options_to_json(options)}
     process = _start(found.fd)
     assert process.stdin is not None
@@ -152,6 +152,11 @@ def _died(name: str, process: subprocess.Popen[bytes] | None, limits: Limits, se
         return DataError(
             f"Reading {name} took more than {seconds} CPU seconds, or was stopped by the system.",
             remedy="The file is damaged or crafted, or the machine is out of memory.",
+        )
+    if code is not None and code > 0:
+        return DataError(
+            f"The process that reads {name} could not start or failed (exit code {code}).",
+            remedy="Try `python -m orchestai.validation.load.confined </dev/null` to see why.",
         )
     how = f"signal {-code}" if code is not None and code < 0 else f"code {code}"
     return DataError(

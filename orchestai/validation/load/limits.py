@@ -27,6 +27,7 @@ class Limits:
         max_rows: Rows a file may have or declare.
         max_columns: Columns a file may have or declare, nested ones counted.
         max_depth: How deeply values may be nested.
+        cpu_seconds: CPU time of a pass over the file; by default 30 s and a second more for each MiB.
         max_rejected: How many rejected lines are listed; all are counted.
 
     Raises:
@@ -38,6 +39,7 @@ class Limits:
     max_rows: int = 1_000_000_000
     max_columns: int = 100_000
     max_depth: int = 64
+    cpu_seconds: int | None = None
     max_rejected: int = 1000
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class Limits:
             raise DataError(
                 f"`max_bytes` must be at least {BATCH_BYTES}, got {self.max_bytes}.", remedy="One batch takes that."
             )
-        for name in ("max_unpacked_bytes", "max_rows", "max_columns", "max_depth"):
+        for name in ("max_unpacked_bytes", "max_rows", "max_columns", "max_depth", "cpu_seconds"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise DataError(f"`{name}` must be at least 1, got {value}.")

@@ -52,17 +52,23 @@ class PreadFile(io.RawIOBase):
         """Return the position in bytes."""
         return self._position
 
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to `size` bytes; never is more allocated than the file has left, whatever it declares."""
+        left = max(0, self.size - self._position)
+        size = left if size is None or size < 0 else min(size, left)
+        pieces = []
+        while size and (piece := os.pread(self.fd, size, self._position)):
+            pieces.append(piece)
+            self._position += len(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill `buffer` as far as the file reaches; return the number of bytes."""
         view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view):
-            got = os.preadv(self.fd, [view[done:]], self._position)
-            if not got:
-                break
-            done += got
-            self._position += got
-        return done
+        content = self.read(len(view))
+        view[: len(content)] = content
+        return len(content)
 
     def head(self, size: int = 64 * 1024) -> bytes:
         """Return the first bytes; the position stays."""
