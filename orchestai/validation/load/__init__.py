@@ -75,8 +75,10 @@ def load_table(
         limits = replace(limits, max_bytes=max_bytes)
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
         raise DataError(f"`delimiter` must be one ASCII character, got {delimiter!r}.")
+    promised = format_of_name(Path(path).name)
     options = Options(
         format=format,
+        hint=promised,
         limits=limits,
         encoding=encoding,
         delimiter=delimiter,
@@ -97,7 +99,6 @@ def load_table(
         raise
     source.check_unchanged()
     found = scan.detail["format"]
-    promised = format_of_name(source.name)
     if promised is not None and promised != found and {promised, found} not in ({"arrow", "arrow_stream"},):
         notes.append(f"the name says {promised}, the content is {found}: read as that")
     scan.notes[:0] = notes

@@ -94,9 +94,10 @@ def too_large(what: str, limits: Limits) -> DataError:
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller wants of one file; see `load_table` for each."""
+    """What the caller wants of one file; see `load_table` for each. `hint` is the format that the name promises."""
 
     format: str | None = None
+    hint: str | None = None
     limits: Limits = field(default_factory=Limits)
     encoding: str | None = None
     delimiter: str | None = None

@@ -19,24 +19,30 @@ _NAMES = {
     "jsonl": "jsonl", "ndjson": "jsonl", "h5": "hdf5", "hdf5": "hdf5", "hdf": "hdf5", "arrow": "arrow",
     "feather": "arrow", "ipc": "arrow", "arrows": "arrow_stream", "xlsx": "excel", "xlsm": "excel",
 }  # fmt: skip
+# Where a magic number is made of letters, what follows keeps it apart from a header that begins like it.
 _MAGIC = (
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "arrow"),
-    (b"\x89HDF\r\n\x1a\n", "hdf5"),
-    (b"PK\x03\x04", "excel"),
-    (b"\xff\xff\xff\xff", "arrow_stream"),
+    (re.compile(rb"PAR1([\x00-\x08\x0b\x0c\x0e-\x1f]|$)"), "parquet"),
+    (re.compile(rb"ARROW1(\x00|$)"), "arrow"),
+    (re.compile(rb"\x89HDF\r\n\x1a\n"), "hdf5"),
+    (re.compile(rb"PK\x03\x04"), "excel"),
+    (re.compile(rb"\xff\xff\xff\xff"), "arrow_stream"),
 )
 _PICKLE = "a pickle, which runs code when it is read"
 _REFUSED = (
     (re.compile(rb"\x80[\x02-\x05]"), _PICKLE),
-    (re.compile(rb"[\(\[\]\}]*c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n[(Rp]|\([lds]p?\d*\n|\(i[A-Za-z_][\w.]*\n"), _PICKLE),
+    # Pickles of protocol 0 are text, and would be a harmless table of one column.
+    (
+        re.compile(rb"[\(\[\]\}]*c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n(p\d+\n|\((S['\"]|[VIF]\S*\n|[lt]p?\d*\n|c\w))"),
+        _PICKLE,
+    ),
+    (re.compile(rb"\([lds]p?\d*\n|\(i[A-Za-z_][\w.]*\n"), _PICKLE),
     (re.compile(rb"\x93NUMPY"), "a NumPy array, which may hold pickles"),
     (re.compile(rb"\xd0\xcf\x11\xe0"), "an old Office document (.xls) or an encrypted one"),
-    (re.compile(rb"PARE"), "an encrypted Parquet file"),
+    (re.compile(rb"PARE[^\w,;|\t \r\n]"), "an encrypted Parquet file"),
     (re.compile(rb"SQLite format 3\0"), "an SQLite database"),
-    (re.compile(rb"ORC"), "an ORC file"),
+    (re.compile(rb"ORC[^\x00]*\x00"), "an ORC file"),
     (re.compile(rb"Obj\x01"), "an Avro file"),
-    (re.compile(rb"FEA1"), "a Feather file of version 1"),
+    (re.compile(rb"FEA1\x00"), "a Feather file of version 1"),
     (re.compile(rb"\xfd7zXZ\0|\x04\"M\x18|7z\xbc\xaf"), "compressed in a way that is not read"),
     (re.compile(rb"%PDF-"), "a PDF document"),
     (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", re.DOTALL), "an image"),
@@ -65,7 +71,7 @@ def find_format(file: PreadFile, options: Options, scan: Scan) -> str:
     if asked is not None and asked not in FORMATS:
         raise DataError(f"There is no format {asked!r}.", remedy=f"Use one of {', '.join(FORMATS)}.")
     head = file.head()
-    found = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+    found = next((name for magic, name in _MAGIC if magic.match(head)), None)
     # HDF5 may stand behind a block of the user's of 512, 1,024, ... bytes.
     if found is None and any(head[at : at + 8] == b"\x89HDF\r\n\x1a\n" for at in (512, 1024, 2048, 4096)):
         found = "hdf5"
@@ -79,7 +85,7 @@ def find_format(file: PreadFile, options: Options, scan: Scan) -> str:
             sample = text.read(256 * 1024)
         if not sample.strip():
             raise DataError("The file holds nothing but white space.", remedy="Write at least a header and a row.")
-        found = asked if asked in TEXT else _text_format(sample)
+        found = asked if asked in TEXT else _text_format(sample, options.hint)
         if found in ("csv", "tsv"):
             scan.detail["delimiter"] = options.delimiter or ("\t" if asked == "tsv" else _delimiter(sample))
             found = "tsv" if scan.detail["delimiter"] == "\t" else "csv"
@@ -88,7 +94,8 @@ def find_format(file: PreadFile, options: Options, scan: Scan) -> str:
     return found
 
 
-def _text_format(sample: str) -> str:
+def _text_format(sample: str, hint: str | None) -> str:
+    """Return csv, json or jsonl; one line of JSON is both, and then the name decides."""
     start = sample.lstrip()
     if start[0] not in "[{":
         return "csv"
@@ -97,10 +104,10 @@ def _text_format(sample: str) -> str:
         json.loads(lines[0])
     except (ValueError, RecursionError):
         # A damaged first line of JSONL is likelier than a document when the next lines stand for themselves.
-        if start[0] == "{" and sum(_is_object(line) for line in lines[1:4]) >= 1:
+        if start[0] == "{" and any(_is_object(line) for line in lines[1 : 100 if hint == "jsonl" else 4]):
             return "jsonl"
         return "json" if _looks_like_json(start) else "csv"
-    return "jsonl" if len(lines) > 1 else "json"
+    return "jsonl" if len(lines) > 1 or hint == "jsonl" else "json"
 
 
 def _is_object(line: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +19,12 @@ from orchestai.validation.load.snapshot import PreadFile, Snapshot
 
 MAX_LAYERS = 3
 MAX_MEMBERS = 10_000
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
+_MAGIC = (
+    (re.compile(rb"\x1f\x8b"), "gzip"),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90|$)"), "bzip2"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd"),
+    (re.compile(rb"PK(\x03\x04|\x05\x06)"), "zip"),
+)
 
 
 def unpack(found: Snapshot, limits: Limits, member: str | None, notes: list[str]) -> Snapshot:
@@ -34,7 +40,8 @@ def unpack(found: Snapshot, limits: Limits, member: str | None, notes: list[str]
         DataError: Damaged, too large, too many layers, or an archive that is unsafe or ambiguous.
     """
     for _ in range(MAX_LAYERS + 1):
-        kind = next((kind for magic, kind in _MAGIC.items() if found.file().head(8).startswith(magic)), None)
+        head = found.file().head(16)
+        kind = next((kind for magic, kind in _MAGIC if magic.match(head)), None)
         if kind is None:
             return found
         with reading(f"The {kind} file {found.name}", limits):

@@ -148,8 +148,7 @@ def _survive(path: Path, content: bytes, *, isolate: bool, limits: Limits) -> bo
         found = load_table(path, isolate=isolate, limits=limits)
         assert found.table.num_rows == found.rows
         refused = False
-    except DataError as error:
-        assert error.message
+    except DataError:
         refused = True
     assert time.process_time() - started < 20
     return refused

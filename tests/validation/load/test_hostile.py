@@ -149,12 +149,12 @@ def test_deep_json_and_huge_numbers(tmp_path: Path) -> None:
 
 def test_arrow_that_declares_more_than_it_has(tmp_path: Path) -> None:
     path = tmp_path / "t.arrow"
-    rows = 2**50
+    rows = 2_000_000_000
     batch = pa.RecordBatch.from_arrays([pa.Array.from_buffers(pa.null(), rows, [None])], names=["a"])
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     assert path.stat().st_size < 1000
-    refuse(path, "declares 1,125,899,906,842,624 rows")
+    refuse(path, "declares 2,000,000,000 rows")
     # A type that older Arrow versions unpickled from the schema's metadata.
     target = tmp_path / "owned"
     field = pa.field("a", pa.int64(), metadata={

@@ -118,3 +118,16 @@ def test_paths_of_images_stay_text_and_are_not_opened(tmp_path: Path) -> None:
     found = load(tmp_path, "image,label\n/dev/zero.png,a\nx.JPG,b\n")
     assert "column 'image' holds paths of images: they are kept as text, and not opened" in found.notes
     assert found.table["image"].to_pylist() == ["/dev/zero.png", "x.JPG"]
+
+
+@pytest.mark.parametrize("start", ["PAR1", "ARROW1", "ORC", "PARENT", "BZh", "FEA1", "city\nParis", "c\nPATH"])
+def test_headers_that_begin_like_another_format_are_text(start: str, tmp_path: Path) -> None:
+    found = load(tmp_path, f"{start}\nRome\n(Lyon)\n")
+    assert found.format == "csv"
+    assert found.table.column(0).to_pylist()[-2:] == ["Rome", "(Lyon)"]
+
+
+def test_one_line_of_json_is_what_its_name_says(tmp_path: Path) -> None:
+    text = '{"rows": [{"a": 1}]}\n'
+    assert load(tmp_path, text, "t.json").table.to_pydict() == {"a": [1]}
+    assert load(tmp_path, text, "t.jsonl").table.to_pydict() == {"rows": [[{"a": 1}]]}
