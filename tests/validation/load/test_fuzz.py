@@ -163,8 +163,11 @@ def test_damaged_files_make_a_table_or_our_error(kind: str, tmp_path: Path, writ
     assert refused > 5
 
 
+@pytest.mark.parametrize("cases", [6, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["parquet", "hdf5"])
-def test_files_that_crash_or_hang_their_library_are_survived(kind: str, tmp_path: Path, write_xlsx: WriteXlsx) -> None:
+def test_files_that_crash_or_hang_their_library_are_survived(
+    kind: str, cases: int, tmp_path: Path, write_xlsx: WriteXlsx
+) -> None:
     # Flipped bits abort Parquet's reader (std::terminate) and send HDF5's into endless loops, hence the process.
     if kind == "hdf5":
         h5py = pytest.importorskip("h5py")
@@ -175,11 +178,12 @@ def test_files_that_crash_or_hang_their_library_are_survived(kind: str, tmp_path
     else:
         content = _samples(tmp_path, write_xlsx)[kind]
     rng = random.Random(f"{kind} 1")
-    limits = Limits(max_bytes=64 * MIB, cpu_seconds=6)
-    refused = sum(_survive(tmp_path / "t", _damage(content, rng), isolate=True, limits=limits) for _ in range(20))
-    assert refused > 3
+    limits = Limits(max_bytes=64 * MIB, cpu_seconds=4)
+    refused = sum(_survive(tmp_path / "t", _damage(content, rng), isolate=True, limits=limits) for _ in range(cases))
+    assert refused > 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_aborts_is_an_error_here(tmp_path: Path) -> None:
     # In this footer the flip makes pyarrow 25 throw across a boundary that lets nothing through, and abort.
     pq.write_table(pa.table({"a": [1, 2, 3], "st": [{"p": 1}, None, {"p": 3}]}), tmp_path / "t")
