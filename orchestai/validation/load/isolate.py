@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orchestai
 from orchestai.errors import DataError
 from orchestai.validation.load.limits import BATCH_BYTES, MIB, Limits, Options
 from orchestai.validation.load.reader import BATCH, DONE, ERROR, FRAME, SCAN
@@ -96,7 +95,7 @@ def _frames(found: Snapshot, options: Options, order: dict[str, Any]) -> Iterato
 
 
 def _start(fd: int) -> subprocess.Popen[bytes]:
-    root = str(Path(orchestai.__file__).parent.parent)
+    root = str(Path(__file__).parents[3])
     inherited = os.environ.get("PYTHONPATH", "")
     environment = {
         "PATH": os.defpath,
