@@ -147,9 +147,9 @@ def _utf8_or_western(file: PreadFile, notes: list[str]) -> Encoding:
 
 
 def _has_wide(block: bytes) -> bool:
-    """Say whether a block holds valid UTF-8 characters of three bytes or more, or of two with a usual first byte.
+    """Say whether a block holds any valid UTF-8 character of several bytes.
 
-    `Ã` followed by a symbol is how doubly encoded text looks in cp1252, and hardly any real word.
+    In cp1252 that would be a pair like `Ã©`: doubly encoded text, and hardly any real word. Refusing is the safe side.
     """
     valid = block.decode("utf-8", errors="ignore")
     return not valid.isascii()
