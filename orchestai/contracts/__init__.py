@@ -19,6 +19,7 @@ from orchestai.contracts.message import Message, MessageBudget, MessagePayload, 
 from orchestai.contracts.plan import Assignment, Plan
 from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, Review, SubtaskRecord, WorkerOutput
+from orchestai.contracts.steps import StepPlan
 
 __all__ = [
     "COMBINED",
@@ -46,6 +47,7 @@ __all__ = [
     "Review",
     "SimulationProfile",
     "Split",
+    "StepPlan",
     "StreamingWorker",
     "Subtask",
     "SubtaskRecord",

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestai.importers.asynchow import import_asynchow
+    from orchestai.importers.asynchow import import_asynchow, read_step_plans
     from orchestai.importers.kinds import IMPORTERS, import_dataset
     from orchestai.importers.llmperf import import_llmperf
     from orchestai.importers.llmrouter import import_llmrouter
@@ -29,6 +29,7 @@ _HOME = {
     "read_outcomes": "plans",
     "read_plans": "plans",
     "read_starter": "starter",
+    "read_step_plans": "asynchow",
 }
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "read_outcomes",
     "read_plans",
     "read_starter",
+    "read_step_plans",
 ]
 
 

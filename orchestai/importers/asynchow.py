@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestai.catalog import ImportedCatalog
 from orchestai.contracts import TaskCatalog, TaskType
-from orchestai.errors import DataError
+from orchestai.contracts.steps import StepPlan
+from orchestai.errors import DataError, InputError
 from orchestai.importers.sink import ImportReport, ImportSink, RejectedRecordError
 from orchestai.importers.sources import locate, read_json
 
@@ -53,6 +54,45 @@ def import_asynchow(folder: Path, out: Path) -> ImportReport:
                 sink.reject(str(refusal), file=path, position=index, record=row.get("titles"))
         types = tuple(TaskType(name=step, description=step) for step in steps_seen or {"step": None})
         return sink.finish(ImportedCatalog(source="asynchow", tasks=TaskCatalog(types=types)))
+
+
+def read_step_plans(folder: Path) -> tuple[list[StepPlan], int]:
+    """Read the plans with their steps in the order in which they were written down.
+
+    An import puts parents before children, which gives a good part of the graph away: whoever predicts the
+    graph must not see that order, but this one.
+
+    Args:
+        folder: Holds plans.json.
+
+    Returns:
+        The plans, with the ids that an import gives them, and the number of records that are no plans.
+
+    Raises:
+        DataError: The file is missing or not what it should be.
+    """
+    path = locate(folder, "plans.json", holds=HOLDS)
+    columns = _columns(read_json(path), path)
+    plans, rejected = [], 0
+    for index, title in enumerate(columns["titles"]):
+        row = {key: values[index] for key, values in columns.items()}
+        try:
+            steps = _steps(row["steps"])
+            if not isinstance(title, str):
+                raise RejectedRecordError("field missing or not text: titles")
+            durations = _durations(row.get("timedelta_dic"), len(steps))
+            plan = StepPlan(
+                id=f"asynchow-{index:05d}",
+                goal=title,
+                steps=tuple(steps),
+                edges=tuple(sorted(set(_links(row["edge_list"], len(steps))))),
+                durations_s=None if durations is None else tuple(durations),
+            )
+        except (RejectedRecordError, InputError):
+            rejected += 1
+        else:
+            plans.append(plan)
+    return plans, rejected
 
 
 def _columns(body: object, path: Path) -> dict[str, list[Any]]:

@@ -18,6 +18,7 @@ from orchestai.importers import (
     import_zeroeval,
     read_outcomes,
     read_plans,
+    read_step_plans,
 )
 
 
@@ -81,6 +82,25 @@ def test_asynchow_steps_and_edges(tmp_path: Path) -> None:
     assert row["durations_s"] == [60, 5, 15]
     assert row["optimal_s"] == 75
     assert row["links"] == [[0, 2], [1, 2]]
+
+
+def test_asynchow_steps_as_they_were_written(tmp_path: Path) -> None:
+    edges = [["START", "2"], ["2", "1"], ["1", "END"]]
+    put(
+        tmp_path / "plans.json.zst",
+        {
+            "titles": ["make tea", "bad", "cycle"],
+            "steps": [["pour", "boil"], ["one"], ["a", "b"]],
+            "edge_list": [edges, [["1", "5"]], [["1", "2"], ["2", "1"]]],
+            "timedelta_dic": [{"1": [10, 20], "2": [60, 60]}, {}, {}],
+        },
+    )
+    (plan,), rejected_records = read_step_plans(tmp_path)
+    assert rejected_records == 2
+    assert (plan.id, plan.goal) == ("asynchow-00000", "make tea")
+    assert plan.steps == ("pour", "boil")
+    assert plan.edges == ((1, 0),)
+    assert plan.durations_s == (15, 60)
 
 
 def test_asynchow_names_missing_columns(tmp_path: Path) -> None:
