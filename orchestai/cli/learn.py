@@ -10,6 +10,7 @@ from rich.table import Table
 
 from orchestai.app.learning import evaluate_checkpoint, read_examples, train_phase1
 from orchestai.app.places import phase1_folder, training_folder
+from orchestai.cli import structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
 
@@ -18,6 +19,7 @@ _train = typer.Typer(help="Train the planner.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    _train.command("structure")(structure.train)
     app.add_typer(_train, name="train")
     app.command()(evaluate)
 
