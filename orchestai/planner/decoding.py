@@ -14,6 +14,9 @@ from orchestai.contracts.base import Record
 from orchestai.planner.agreement import PlanShape, agreement
 from orchestai.planner.decomposer import START, LSTMState, Memory, TaskDecomposer
 
+KEPT_TYPES = 24
+"""Types of a catalog that the search considers for one instruction."""
+
 _NEGLIGIBLE = 3.0
 """Nats below the best finished sequence at which an open one no longer counts: 5 % of its weight."""
 
@@ -72,8 +75,8 @@ def beam_search(
 
     Args:
         decomposer: The network; in evaluation mode.
-        memory: One row an instruction.
-        transitions: [K + 1, K] log-prior of the next type; the last row is for the start.
+        memory: One row an instruction; narrowed, if the catalog is large.
+        transitions: [K + 1, K] log-prior of the next type in the catalog; the last row is for the start.
         config: Widths and weights.
     """
     batch, kinds = memory.evidence.presence.shape[:2]
@@ -89,13 +92,16 @@ def beam_search(
     settled: set[int] = set()
     offset = (torch.arange(batch, device=device) * width)[:, None]
     state: LSTMState | None = None
-    guide = config.transition_weight * transitions
+    starts = memory.kinds.new_full((batch, 1), len(transitions) - 1)
+    prior = transitions[torch.cat([memory.kinds, starts], dim=1)[:, :, None], memory.kinds[:, None, :]]  # (B, K + 1, K)
+    guide = (config.transition_weight * prior).repeat_interleave(width, dim=0)  # (B * W, K + 1, K)
+    places = torch.arange(batch * width, device=device)
     bonus = torch.zeros(batch, width, device=device)  # transitions so far: guide the search, not the LSTM's score
     for _ in range(decomposer.max_subtasks):
         hidden, state = decomposer.advance(rows, previous, state)
         attended = decomposer.attend(rows, hidden)
         log_probs = decomposer.score(rows, hidden, attended, previous, emitted)[:, 0].view(batch, width, kinds)
-        steps = guide[torch.where(previous == START, kinds, previous)[:, 0]].view(batch, width, kinds)
+        steps = guide[places, torch.where(previous == START, kinds, previous)[:, 0]].view(batch, width, kinds)
         total = scores[..., None] + log_probs  # (B, W, K)
         guided = total + bonus[..., None] + steps
         _, flat = guided.flatten(1).topk(min(width, width * kinds), dim=-1)
@@ -122,15 +128,19 @@ def beam_search(
                 settled.add(index)
         if len(settled) == batch:
             break
-    presence = memory.evidence.presence.tolist()
-    prior = transitions.tolist()
+    presence, priors, names = memory.evidence.presence.tolist(), prior.tolist(), memory.kinds.tolist()
     ranked = []
     for index, found in enumerate(finished):
         unique: dict[tuple[int, ...], float] = {}
         for score, types in found:
             unique[types] = max(score, unique.get(types, -math.inf))
         candidates = [
-            Candidate(types, score, _presence(types, presence[index]), _transition(types, prior))
+            Candidate(
+                types=tuple(names[index][kind] for kind in types),
+                sequence=score,
+                presence=_presence(types, presence[index]),
+                transition=_transition(types, priors[index]),
+            )
             for types, score in unique.items()
         ]
         candidates.sort(key=lambda candidate: -candidate.score(config))

@@ -247,6 +247,6 @@ def test_many_types_work_too() -> None:
     network = PlannerNetwork(NetworkConfig(hidden_size=HIDDEN, trained_types=260)).eval()
     types: DescribedTypes = describe_types(catalog, encoder)
     encoded = InstructionEncoder(encoder).encode(["use tool 7"])
-    _, memory = network.look(encoded, types, torch.zeros(1, 260, FEATURES))
+    _, memory = network.look(encoded, network.tables(types), torch.zeros(1, 260, FEATURES))
     decomposition, _ = network.decomposer(memory, torch.tensor([[7, 259, 7]]))
     assert decomposition.task_types.shape == (1, 3, 260)
