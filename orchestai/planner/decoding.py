@@ -48,6 +48,7 @@ class Candidate(NamedTuple):
     sequence: float  # log-probability by the LSTM, stops included
     presence: float  # log-odds of exactly this multiset by the evidence, up to a constant
     transition: float  # log-prior of the pairs in sequence
+    subtasks: Tensor | None = None  # (S, subtask size) embeddings, where a network made them
 
     def score(self, config: DecodingConfig) -> float:
         """Combined log-score."""
@@ -59,6 +60,9 @@ class Proposal(NamedTuple):
 
     candidates: list[Candidate]
     edges: list[list[list[float]]]  # [candidate][parent][child]
+
+
+_Finished = tuple[float, tuple[int, ...], int]
 
 
 class DecodedPlan(NamedTuple):
@@ -88,7 +92,9 @@ def beam_search(
     emitted = torch.zeros(batch * width, 1, kinds, device=device)
     previous = torch.full((batch * width, 1), START, device=device)
     sequences = torch.zeros(batch, width, 0, dtype=torch.long, device=device)
-    finished: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in range(batch)]
+    # Of each finished sequence: score, types, and the row of its embeddings in the history of its step.
+    finished: list[list[_Finished]] = [[] for _ in range(batch)]
+    history: list[Tensor] = []  # of each step, (B * W, steps so far, subtask size)
     settled: set[int] = set()
     offset = (torch.arange(batch, device=device) * width)[:, None]
     state: LSTMState | None = None
@@ -115,6 +121,7 @@ def beam_search(
         emitted = emitted[pick] + functional.one_hot(previous, kinds)
         state = (state[0][:, pick].contiguous(), state[1][:, pick].contiguous())
         subtasks = decomposer.embed(rows, hidden[pick], attended[pick], previous)
+        history.append(torch.cat([history[-1][pick], subtasks], dim=1) if history else subtasks)
         stops = decomposer.stop_logits(rows, subtasks, emitted)[:, 0].view(batch, width)
         sequences = torch.cat([sequences.gather(1, source[..., None].expand_as(sequences)), chosen[..., None]], -1)
         ended = (scores + functional.logsigmoid(stops)).tolist()
@@ -123,7 +130,10 @@ def beam_search(
         for index, (row, named) in enumerate(zip(ended, sequences.tolist(), strict=True)):
             if index in settled:  # company in the batch must not change a plan
                 continue
-            finished[index].extend((s, tuple(t)) for s, t in zip(row, named, strict=True) if s > -math.inf)
+            places_of = range(index * width, (index + 1) * width)
+            finished[index].extend(
+                (s, tuple(t), at) for s, t, at in zip(row, named, places_of, strict=True) if s > -math.inf
+            )
             if _settled(finished[index], best_open[index], config.candidates):
                 settled.add(index)
         if len(settled) == batch:
@@ -131,17 +141,18 @@ def beam_search(
     presence, priors, names = memory.evidence.presence.tolist(), prior.tolist(), memory.kinds.tolist()
     ranked = []
     for index, found in enumerate(finished):
-        unique: dict[tuple[int, ...], float] = {}
-        for score, types in found:
-            unique[types] = max(score, unique.get(types, -math.inf))
+        unique: dict[tuple[int, ...], tuple[float, int]] = {}
+        for score, types, at in found:
+            unique[types] = max((score, at), unique.get(types, (-math.inf, 0)))
         candidates = [
             Candidate(
                 types=tuple(names[index][kind] for kind in types),
                 sequence=score,
                 presence=_presence(types, presence[index]),
                 transition=_transition(types, priors[index]),
+                subtasks=history[len(types) - 1][at],
             )
-            for types, score in unique.items()
+            for types, (score, at) in unique.items()
         ]
         candidates.sort(key=lambda candidate: -candidate.score(config))
         ranked.append(candidates[: config.candidates])
@@ -194,7 +205,7 @@ def _merge(
     return weights, means
 
 
-def _settled(found: list[tuple[float, tuple[int, ...]]], best_open: float, wanted: int) -> bool:
+def _settled(found: list[_Finished], best_open: float, wanted: int) -> bool:
     """Whether nothing open can matter: scores only fall, so it will not enter the candidates, or not count."""
     found.sort(reverse=True)
     full = len(found) >= wanted and best_open <= found[wanted - 1][0]

@@ -142,18 +142,23 @@ class CatalogHints:
         for index, stems_ in enumerate(described):
             for stem in stems_:
                 self._owners.setdefault(stem, []).append(index)
-        self._keywords = [tuple(word.casefold() for word in kind.keywords) for kind in catalog.types]
+        self._size = len(catalog)
+        self._keywords = [
+            (column, tuple(word.casefold() for word in kind.keywords))
+            for column, kind in enumerate(catalog.types)
+            if kind.keywords
+        ]
         self._inputs = [_INPUT_OF.get(kind.modality) for kind in catalog.types]
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Return [N, K, 3]."""
-        out = np.zeros((len(texts), len(self._keywords), FEATURES - 1), dtype=np.float32)
+        out = np.zeros((len(texts), self._size, FEATURES - 1), dtype=np.float32)
         for row, text in enumerate(texts):
             for stem in set(stems(text)):
                 for owner in self._owners.get(stem, ()):
                     out[row, owner, 0] += self._weight[stem]
             folded = text.casefold()
-            for column, keywords in enumerate(self._keywords):
+            for column, keywords in self._keywords:
                 out[row, column, 1] = float(any(keyword in folded for keyword in keywords))
             marks = _MARK.findall(text)
             if marks:

@@ -285,23 +285,22 @@ def propose(
     _, memory = network.look(encoded, tables, hints)
     memory = memory.narrow(KEPT_TYPES)
     found = beam_search(network.decomposer, memory, transitions, config)
-    place = [{kind: index for index, kind in enumerate(row)} for row in memory.kinds.tolist()]
     width = max(len(candidates) for candidates in found)
     length = max(len(candidate.types) for candidates in found for candidate in candidates)
-    chosen = torch.zeros(len(found) * width, length, dtype=torch.long)
-    mask = torch.zeros(len(found) * width, length, dtype=torch.bool)
+    subtasks = hints.new_zeros(len(found) * width, length, network.config.subtask_size)
+    mask = torch.zeros(len(found) * width, length, dtype=torch.bool, device=hints.device)
     for row, candidates in enumerate(found):
         for column, candidate in enumerate(candidates):
-            chosen[row * width + column, : len(candidate.types)] = torch.tensor(
-                [place[row][t] for t in candidate.types]
-            )
+            if candidate.subtasks is not None:
+                subtasks[row * width + column, : len(candidate.types)] = candidate.subtasks
             mask[row * width + column, : len(candidate.types)] = True
-    device = hints.device
-    chosen, mask = chosen.to(device), mask.to(device)
-    decomposition, _ = network.decomposer(memory.repeat(width), chosen)
-    graph = network.graph(decomposition.subtask_embeddings, decomposition.dependencies, mask)
+    graph = network.graph(subtasks, network.decomposer.dependency_probs(subtasks), mask)
     probs = graph.edge_probs.float().view(len(found), width, length, length).tolist()
-    return [Proposal(candidates, rows[: len(candidates)]) for candidates, rows in zip(found, probs, strict=True)]
+    return [
+        # The embeddings have served: thousands of proposals are kept while the decoding is tuned.
+        Proposal([one._replace(subtasks=None) for one in candidates], rows[: len(candidates)])
+        for candidates, rows in zip(found, probs, strict=True)
+    ]
 
 
 def _tuned(encoder: TextEncoder, layers: dict[str, Tensor]) -> TextEncoder:
