@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -45,13 +46,28 @@ def split_one(examples: Sequence[PlanExample]) -> Parts:
 
 
 def split_combinations(examples: Sequence[PlanExample]) -> Parts:
-    """Split by the hash of the multiset of task types: no combination of validation or test is ever trained on."""
-    return _split(examples, lambda example: " ".join(sorted(example.task_types)), train=75, validation=10)
+    """Split by multisets of task types, in the order of their hashes: 15 % are for the test, 10 % for validation.
+
+    No combination of validation or test is ever trained on.
+
+    Raises:
+        DataError: A part is empty.
+    """
+    keys = [" ".join(sorted(example.task_types)) for example in examples]
+    order = _by_hash(keys)
+    test, validation = _share(order, 15), _share(order, 10)
+    part: dict[str, Split] = dict.fromkeys(order[:test], "test")
+    part |= dict.fromkeys(order[test : test + validation], "validation")
+    found: dict[Split, list[PlanExample]] = {name: [] for name in _NAMES}
+    for key, example in zip(keys, examples, strict=True):
+        found[part.get(key, "train")].append(example)
+    return _apart(found["train"], found["validation"], found["test"])
 
 
 def held_out_tools(names: Sequence[str], percent: int = 10) -> frozenset[str]:
-    """Return about `percent` % of the names, by their hash."""
-    return frozenset(name for name in names if split_by_hash(f"tool {name}", train=percent) == "train")
+    """Return `percent` % of the names, at least one: those with the smallest hashes."""
+    order = _by_hash(names)
+    return frozenset(order[: _share(order, percent)])
 
 
 def split_tools(examples: Sequence[PlanExample], held: frozenset[str]) -> Parts:
@@ -125,9 +141,15 @@ def _bags(texts: Sequence[str], places: dict[str, int]) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, columns, starts), shape=(len(texts), max(len(places), 1)))
 
 
-def _split(
-    examples: Sequence[PlanExample], key: Callable[[PlanExample], str], *, train: int, validation: int
-) -> Parts:
+def _by_hash(keys: Iterable[str]) -> list[str]:
+    return sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).hexdigest())
+
+
+def _share(keys: Sequence[str], percent: int) -> int:
+    return max(1, len(keys) * percent // 100)
+
+
+def _split(examples: Sequence[PlanExample], key: Callable[[PlanExample], str], *, train: int, validation: int) -> Parts:
     found: dict[Split, list[PlanExample]] = {name: [] for name in _NAMES}
     for example in examples:
         found[split_by_hash(key(example), train=train, validation=validation)].append(example)

@@ -102,6 +102,7 @@ def beam_search(
     prior = transitions[torch.cat([memory.kinds, starts], dim=1)[:, :, None], memory.kinds[:, None, :]]  # (B, K + 1, K)
     guide = (config.transition_weight * prior).repeat_interleave(width, dim=0)  # (B * W, K + 1, K)
     places = torch.arange(batch * width, device=device)
+    ones = torch.ones(batch * width, 1, 1, device=device)
     bonus = torch.zeros(batch, width, device=device)  # transitions so far: guide the search, not the LSTM's score
     for _ in range(decomposer.max_subtasks):
         hidden, state = decomposer.advance(rows, previous, state)
@@ -118,7 +119,7 @@ def beam_search(
         bonus = (bonus[..., None] + steps).flatten(1).gather(1, flat)
         pick = (source + offset).flatten()
         previous = chosen.reshape(-1, 1)
-        emitted = emitted[pick] + functional.one_hot(previous, kinds)
+        emitted = emitted[pick].scatter_add(2, previous[..., None], ones)
         state = (state[0][:, pick].contiguous(), state[1][:, pick].contiguous())
         subtasks = decomposer.embed(rows, hidden[pick], attended[pick], previous)
         history.append(torch.cat([history[-1][pick], subtasks], dim=1) if history else subtasks)

@@ -34,6 +34,8 @@ class Memory(NamedTuple):
         """Give every row to `times` hypotheses."""
 
         def grow(tensor: Tensor) -> Tensor:
+            if len(tensor) == 1:
+                return tensor.expand(times, *tensor.shape[1:])
             return tensor.repeat_interleave(times, dim=0)
 
         return Memory(

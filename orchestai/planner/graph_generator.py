@@ -122,7 +122,7 @@ def dense_gat(layer: nn.Module, nodes: Tensor, weight: Tensor, pairs: Tensor) ->
         weight: [B, S, S] attribute of the edge between two nodes.
         pairs: [B, S, S] true where there is an edge.
     """
-    parts = {name: tensor for name, tensor in layer.named_parameters()}
+    parts = dict(layer.named_parameters())
     mapped = nodes @ parts["lin.weight"].T  # (B, S, node)
     source = (mapped * parts["att_src"][0]).sum(dim=-1)  # (B, S)
     target = (mapped * parts["att_dst"][0]).sum(dim=-1)

@@ -116,8 +116,13 @@ def fit_hints(
 
 def ridge_scores(weights: HintWeights, texts: Sequence[str], embeddings: Array) -> Array:
     """Scores [N, K] of unseen texts."""
-    words = _weigh(_bags(texts), weights.idf)
-    return np.asarray(words @ weights.words + embeddings @ weights.embedding + weights.mean, dtype=np.float32)
+    scores = embeddings @ weights.embedding + weights.mean
+    for row, text in enumerate(texts):  # by hand: sparse matrices cost more to set up than one text has words
+        columns = np.array(_buckets(text), dtype=np.int64)
+        weighed = weights.idf[columns]
+        norm = max(float(np.sqrt(weighed @ weighed)), 1e-9)
+        scores[row] += (weighed / norm) @ weights.words[columns]
+    return np.asarray(scores, dtype=np.float32)
 
 
 class CatalogHints:
@@ -186,10 +191,14 @@ def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
     columns: list[int] = []
     starts = [0]
     for text in texts:
-        columns.extend(sorted({zlib.crc32(token.encode()) % _BUCKETS for token in _tokens(text)}))
+        columns.extend(_buckets(text))
         starts.append(len(columns))
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, starts), shape=(len(texts), _BUCKETS))
+
+
+def _buckets(text: str) -> list[int]:
+    return sorted({zlib.crc32(token.encode()) % _BUCKETS for token in _tokens(text)})
 
 
 def _weigh(counts: sparse.csr_matrix, idf: Array) -> sparse.csr_matrix:

@@ -109,7 +109,7 @@ def acyclicity(edge_probs: Tensor) -> Tensor:
 def presence_loss(presence: Tensor, counts: Tensor) -> Tensor:
     """Binary cross-entropy of 'occurs' and, where it occurs, of 'occurs again'; summed over the types.
 
-    `presence` is [B, K, 2]. Divided by the number of occurrences, which gives it the scale of a cross-entropy a sub-task.
+    `presence` is [B, K, 2]. Divided by the number of occurrences: the scale of a cross-entropy a sub-task.
     """
     first = functional.binary_cross_entropy_with_logits(
         presence[..., 0], (counts > 0).to(presence.dtype), reduction="none"
