@@ -26,19 +26,21 @@ def train_learned(
     workers: WorkerCatalog = ANYBODY,
     recipe: Phase1Config | None = None,
     sizes: PlannerConfig | None = None,
+    plan_with: TaskCatalog | None = None,
 ) -> PlanPredictor:
     """Train on train, stop and calibrate on validation; the test part is not handed over.
 
     Args:
         parts: The examples.
-        tasks: Task types to plan with.
-        encoder: Frozen text encoder.
+        tasks: Task types to train on.
+        encoder: Text encoder.
         seed: Of the training.
         epochs: Passes over the data; None means the recipe's.
         out: Folder for the checkpoint.
         workers: Workers to choose from.
         recipe: Numbers of the training; None means the defaults.
         sizes: Sizes of the network; None means the defaults.
+        plan_with: Task types to plan with afterwards; None means those trained on.
 
     Raises:
         OrchestAIError: The data cannot be trained on.
@@ -58,7 +60,7 @@ def train_learned(
         out=out,
         planner=sizes or PlannerConfig(),
     )
-    return load_learned(out, tasks=tasks, encoder=encoder, workers=workers)
+    return load_learned(out, tasks=plan_with or tasks, encoder=encoder, workers=workers)
 
 
 def load_learned(

@@ -2,9 +2,17 @@
 
 python -m bench.planning --train DIR --test DIR --out report.json [--seeds N] [--checkpoint D] [--epochs E]
 
-DIR holds plans.jsonl, tool_desc.json and graph_desc.json (plain or .zst). The same folder twice is split by
-the hash of the ids into train, validation and test; with two folders, all of the second is the test. The
-gold steps are never read. Test instructions that also occur in the training folder are left out.
+DIR holds plans.jsonl, tool_desc.json and graph_desc.json (plain or .zst). The same folder twice is split three
+times, each with a training of its own: by the hash of the ids (80 % train, 10 % validation, 10 % test; the
+published split trains on 82 %), by the hash of the combination of tools (`unseen_combinations`), and by tools
+(`unseen_tools`: plans that need one of the 10 % held out are the test, and planning knows these by their text
+alone). With two folders, all of the second is the test, and `unseen_combinations` is the part of it whose
+combinations of tools the first does not have. Everything is chosen on validation.
+
+The gold steps are never read. The links of `graph_desc.json` are a part of the catalog and given to the planner, as
+in GNN4TaskPlan. Instructions that occur in an earlier part, be it with other numbers or a few other words, are left
+out. F1 is that of each sample, then the mean; a sample whose gold plan has no link counts 1 for link F1 if
+the planned one has none either, else 0; a sample without an answer counts 0 everywhere.
 """
 
 from __future__ import annotations
@@ -13,12 +21,13 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.learned import load_learned, train_learned
 from bench.measure import baselines, full_results
 from bench.report import data_sha256, over_seeds, write_report
-from bench.splits import Parts, split_one, split_two
+from bench.splits import Parts, held_out_tools, split_combinations, split_one, split_tools, split_two
+from bench.unseen_tools import tool_results, without
 from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog
 from orchestai.embeddings import load_encoder
 from orchestai.errors import OrchestAIError
@@ -53,19 +62,65 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             parts = split_two(examples, test)
         encoder = load_encoder(options.encoder, cache_dir=options.cache or Path(scratch) / "embeddings")
         simple = baselines(parts, tasks, encoder)
+        own_splits = train_dir == test_dir and options.checkpoint is None and not options.main_only
+        unseen = _prepare_unseen(examples, tasks, encoder) if own_splits else None
         seeds = list(range(options.seed, options.seed + options.seeds))
         results = []
         for seed in seeds:
-            learned = _learned(options, parts, tasks, encoder, seed, Path(scratch) / f"checkpoint-{seed}")
-            results.append(full_results(learned, simple, parts, tasks))
+            learned = _learned(options, parts, tasks, encoder, seed, Path(scratch) / f"main-{seed}")
+            found = full_results(learned, simple, parts, tasks)
+            if unseen is not None:
+                found |= _unseen_results(options, unseen, tasks, encoder, seed, Path(scratch))
+            results.append(found)
+        counts = parts.counts() if unseen is None else {**parts.counts(), **unseen.counts()}
         return write_report(
             options.out,
             bench="planning",
-            data={"train": options.train.name, "test": options.test.name, "examples": parts.counts()},
+            data={"train": options.train.name, "test": options.test.name, "examples": counts},
             sha256=data_sha256(dict.fromkeys([train_dir, test_dir])),
             seed=seeds[0] if len(seeds) == 1 else seeds,
             results=over_seeds(results),
         )
+
+
+class _Unseen(NamedTuple):
+    """The splits by combination and by tool, and what is fitted on the former."""
+
+    combinations: Parts
+    simple: dict[str, PlanPredictor]
+    tools: Parts
+    held: frozenset[str]
+
+    def counts(self) -> dict[str, Any]:
+        return {"unseen_combinations": self.combinations.counts(), "unseen_tools": self.tools.counts()}
+
+
+def _prepare_unseen(examples: list[PlanExample], tasks: TaskCatalog, encoder: Any) -> _Unseen:
+    combinations = split_combinations(examples)
+    held = held_out_tools(tasks.names)
+    simple = baselines(combinations, tasks, encoder)
+    return _Unseen(combinations, simple, split_tools(examples, held), held)
+
+
+def _unseen_results(
+    options: argparse.Namespace, unseen: _Unseen, tasks: TaskCatalog, encoder: Any, seed: int, scratch: Path
+) -> dict[str, Any]:
+    """`unseen_combinations` and `unseen_tools`, each from a training of its own."""
+    learned = _learned(options, unseen.combinations, tasks, encoder, seed, scratch / f"combinations-{seed}")
+    found: dict[str, Any] = {"unseen_combinations": full_results(learned, unseen.simple, unseen.combinations, tasks)}
+    if not options.baselines_only:
+        described = without(tasks, unseen.held, keep_types=True)
+        learned = train_learned(
+            unseen.tools,
+            tasks=without(tasks, unseen.held),
+            plan_with=described,
+            encoder=encoder,
+            seed=seed,
+            epochs=options.epochs,
+            out=scratch / f"tools-{seed}",
+        )
+        found["unseen_tools"] = tool_results(learned, encoder, unseen.tools.test, described, unseen.held)
+    return found
 
 
 def print_summary(report: dict[str, Any]) -> None:
@@ -102,19 +157,22 @@ def _read(folder: Path, scratch: Path) -> tuple[list[PlanExample], TaskCatalog]:
     report = import_ultratool(folder, scratch)
     if report.rejected:
         print(f"{folder.name}: {report.rejected} records left out: {report.reasons}", file=sys.stderr)
-    return read_plans(scratch), read_catalog(scratch).tasks
+    catalog = read_catalog(scratch)
+    return read_plans(scratch), catalog.tasks.model_copy(update={"links": catalog.links})
 
 
 def _united(first: TaskCatalog, second: TaskCatalog) -> TaskCatalog:
     """Add the tools that only the test folder describes: a planner has to cope with new ones."""
     known = set(first.names)
-    return TaskCatalog(types=(*first.types, *(kind for kind in second.types if kind.name not in known)))
+    types = (*first.types, *(kind for kind in second.types if kind.name not in known))
+    return TaskCatalog(types=types, links=tuple(dict.fromkeys([*first.links, *second.links])))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.planning", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--train", type=Path, required=True, help="folder to learn from")
     parser.add_argument("--test", type=Path, required=True, help="folder to measure on; may be the same")
+    parser.add_argument("--main-only", action="store_true", help="leave the splits by combination and by tool out")
     add_common_options(parser)
     return parser
 

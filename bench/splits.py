@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
 
 from orchestai.contracts import PlanExample, Split
 from orchestai.errors import DataError
 from orchestai.importers.splits import normalized, split_by_hash
 
+NEAR = 0.8
+"""Share of common words (Jaccard, numbers aside) from which two instructions count as one."""
+
 _NAMES: tuple[Split, ...] = ("train", "validation", "test")
+_WORD = re.compile(r"\w+")
 
 
 class Parts(NamedTuple):
@@ -32,20 +41,53 @@ class Parts(NamedTuple):
 
 
 def split_one(examples: Sequence[PlanExample]) -> Parts:
-    """Split by the hash of the id: 60 % train, 20 % validation, 20 % test."""
+    """Split by the hash of the id: 80 % train, 10 % validation, 10 % test, about the published shares."""
+    return _split(examples, lambda example: example.id, train=80, validation=10)
+
+
+def split_combinations(examples: Sequence[PlanExample]) -> Parts:
+    """Split by multisets of task types, in the order of their hashes: 15 % are for the test, 10 % for validation.
+
+    No combination of validation or test is ever trained on.
+
+    Raises:
+        DataError: A part is empty.
+    """
+    keys = [" ".join(sorted(example.task_types)) for example in examples]
+    order = _by_hash(keys)
+    test, validation = _share(order, 15), _share(order, 10)
+    part: dict[str, Split] = dict.fromkeys(order[:test], "test")
+    part |= dict.fromkeys(order[test : test + validation], "validation")
     found: dict[Split, list[PlanExample]] = {name: [] for name in _NAMES}
-    for example in examples:
-        found[split_by_hash(example.id)].append(example)
+    for key, example in zip(keys, examples, strict=True):
+        found[part.get(key, "train")].append(example)
     return _apart(found["train"], found["validation"], found["test"])
 
 
-def split_two(examples: Sequence[PlanExample], test: Sequence[PlanExample]) -> Parts:
-    """Take one in four of `examples` for validation, by the hash of the id, and all of `test` for the test.
+def held_out_tools(names: Sequence[str], percent: int = 10) -> frozenset[str]:
+    """Return `percent` % of the names, at least one: those with the smallest hashes."""
+    order = _by_hash(names)
+    return frozenset(order[: _share(order, percent)])
 
-    What the hash would call test is training data here: the test comes from elsewhere.
+
+def split_tools(examples: Sequence[PlanExample], held: frozenset[str]) -> Parts:
+    """Test on every plan that needs a tool of `held`; of the others one in ten is for validation.
+
+    Raises:
+        DataError: A part is empty.
     """
-    validation = [example for example in examples if split_by_hash(example.id) == "validation"]
-    train = [example for example in examples if split_by_hash(example.id) != "validation"]
+    touched = [example for example in examples if held.intersection(example.task_types)]
+    rest = [example for example in examples if not held.intersection(example.task_types)]
+    train = [example for example in rest if split_by_hash(example.id, train=90, validation=10) == "train"]
+    validation = [example for example in rest if split_by_hash(example.id, train=90, validation=10) == "validation"]
+    return _apart(train, validation, touched)
+
+
+def split_two(examples: Sequence[PlanExample], test: Sequence[PlanExample]) -> Parts:
+    """Take one in ten of `examples` for validation, by the hash of the id, and all of `test` for the test."""
+    parts = {example.id: split_by_hash(example.id, train=90, validation=10) for example in examples}
+    train = [example for example in examples if parts[example.id] == "train"]
+    validation = [example for example in examples if parts[example.id] == "validation"]
     return _apart(train, validation, list(test))
 
 
@@ -68,15 +110,61 @@ def unseen(train: Iterable[PlanExample], test: Sequence[PlanExample]) -> list[in
     return [i for i, e in enumerate(test) if frozenset(Counter(e.task_types).items()) not in known]
 
 
+def near_duplicates(known: Sequence[str], texts: Sequence[str]) -> list[bool]:
+    """Say of each text whether a known one is the same but for case, spacing, numbers and a few words.
+
+    Texts of fewer than four words are compared whole.
+    """
+    if not known or not texts:
+        return [False] * len(texts)
+    same = {normalized(text) for text in known}
+    places: dict[str, int] = {}
+    theirs, ours = _bags(known, places), _bags(texts, places)
+    width = len(places)
+    left, right = (sparse.csr_matrix((m.data, m.indices, m.indptr), shape=(m.shape[0], width)) for m in (theirs, ours))
+    common = (right @ left.T).tocoo()  # (texts, known) words in common
+    sizes, known_sizes = np.asarray(right.sum(axis=1)).ravel(), np.asarray(left.sum(axis=1)).ravel()
+    union = sizes[common.row] + known_sizes[common.col] - common.data
+    near = (common.data >= NEAR * union) & (sizes[common.row] >= 4)
+    found = set(common.row[near].tolist())
+    return [place in found or normalized(text) in same for place, text in enumerate(texts)]
+
+
+def _bags(texts: Sequence[str], places: dict[str, int]) -> sparse.csr_matrix:
+    columns: list[int] = []
+    starts = [0]
+    for text in texts:
+        words = {word for word in _WORD.findall(text.casefold()) if not word.isdigit()}
+        columns.extend(sorted(places.setdefault(word, len(places)) for word in words))
+        starts.append(len(columns))
+    ones = np.ones(len(columns), dtype=np.float32)
+    return sparse.csr_matrix((ones, columns, starts), shape=(len(texts), max(len(places), 1)))
+
+
+def _by_hash(keys: Iterable[str]) -> list[str]:
+    return sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).hexdigest())
+
+
+def _share(keys: Sequence[str], percent: int) -> int:
+    return max(1, len(keys) * percent // 100)
+
+
+def _split(examples: Sequence[PlanExample], key: Callable[[PlanExample], str], *, train: int, validation: int) -> Parts:
+    found: dict[Split, list[PlanExample]] = {name: [] for name in _NAMES}
+    for example in examples:
+        found[split_by_hash(key(example), train=train, validation=validation)].append(example)
+    return _apart(found["train"], found["validation"], found["test"])
+
+
 def _apart(train: list[PlanExample], validation: list[PlanExample], test: list[PlanExample]) -> Parts:
     """Drop from each part what an earlier one has, so that nothing is measured on what was learned."""
-    seen: set[str] = set()
+    seen: list[str] = []
     kept: list[list[PlanExample]] = []
     for part in (train, validation, test):
         # Within a part, duplicates may stay: they are part of the data.
-        fresh = [example for example in part if normalized(example.instruction) not in seen]
-        seen.update(normalized(example.instruction) for example in part)
-        kept.append(fresh)
+        texts = [example.instruction for example in part]
+        kept.append([e for e, near in zip(part, near_duplicates(seen, texts), strict=True) if not near])
+        seen += texts
     for name, part in zip(_NAMES, kept, strict=True):
         if not part:
             raise DataError(

@@ -49,7 +49,10 @@ def phase1(
 
         def on_epoch(row: dict[str, Any]) -> None:
             note = f"loss {row['train_loss']:.3f} · validation {row['validation_loss']:.3f}"
-            bar.update(task, completed=row["epoch"], note=note)
+            if row.get("stage") == "encoder":
+                bar.update(task, note=f"encoder, epoch {row['epoch']} · {note}")
+            else:
+                bar.update(task, completed=row["epoch"], note=note)
 
         result = train_phase1(
             project,

@@ -23,6 +23,9 @@ class Phase1Config(Record):
         dropout: Share of activations dropped in training.
         grad_clip: Largest gradient norm; longer gradients are scaled down.
         device: Where to train; `auto` takes a GPU if there is one.
+        encoder_layers: Last layers of the encoder that learn too, before everything else; 0 leaves it as it is.
+        encoder_epochs: Passes over the data in which they learn; 0 leaves the encoder as it is.
+        encoder_learning_rate: Their peak step size.
     """
 
     batch_size: int = Field(default=32, ge=1)
@@ -35,6 +38,9 @@ class Phase1Config(Record):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     grad_clip: float = Field(default=1.0, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    encoder_layers: int = Field(default=3, ge=0)
+    encoder_epochs: int = Field(default=6, ge=0)
+    encoder_learning_rate: float = Field(default=1e-4, gt=0, le=1)
 
 
 class SplitConfig(Record):

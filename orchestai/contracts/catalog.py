@@ -151,13 +151,24 @@ class WorkerProfile(Record):
 
 
 class TaskCatalog(Record):
-    """The task types that a planner may use, in a fixed order."""
+    """The task types that a planner may use, in a fixed order.
+
+    Attributes:
+        types: The task types.
+        links: Pairs of names; what the first type makes, the second can use. Empty where nobody says.
+    """
 
     types: tuple[TaskType, ...]
+    links: tuple[tuple[str, str], ...] = ()
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         _check_unique("task type", [task_type.name for task_type in self.types])
+        known = set(self.names)
+        for pair in self.links:
+            for name in pair:
+                if name not in known:
+                    raise ValueError(f"`links` names {name!r}, which is no task type of this catalog.")
         return self
 
     def __len__(self) -> int:

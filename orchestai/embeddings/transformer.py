@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from orchestai.embeddings.cache import TokenCache
 from orchestai.embeddings.protocol import TokenStates, pad, pool
 from orchestai.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MAX_TOKENS = 256
 _BATCH = 32
@@ -38,6 +42,7 @@ class TransformerEncoder:
         positions = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
         self._max_tokens = min(MAX_TOKENS, int(positions))
         self._identity = self._fingerprint()
+        self._cache_dir = cache_dir
         self._cache = TokenCache(cache_dir, self._identity, self._hidden_size) if cache_dir else None
 
     @property
@@ -81,7 +86,67 @@ class TransformerEncoder:
                     self._cache.put(text, states)
         return pad([rows[text] for text in texts], self._hidden_size)
 
+    @property
+    def depth(self) -> int:
+        """Number of layers that can be trained; 0 where the model is not of the BERT family."""
+        return len(self._layers())
+
+    def upper_layers(self, count: int) -> nn.ModuleList:
+        """Return a copy of the last `count` layers whose weights can be trained."""
+        layers: nn.ModuleList = copy.deepcopy(self._layers()[self.depth - count :])
+        return layers.requires_grad_(True)
+
+    def states_below(self, texts: Sequence[str], count: int) -> list[npt.NDArray[np.float32]]:
+        """Return the states [T, H] of each text that enter the last `count` layers."""
+        found: dict[str, npt.NDArray[np.float32]] = {}
+        unique = sorted(dict.fromkeys(texts), key=len)
+        kept = list(self._layers())
+        # Run without the upper layers: what is not computed needs no time and no memory.
+        self._model.encoder.layer = self._layers()[: self.depth - count]
+        try:
+            for start in range(0, len(unique), _BATCH):
+                batch = unique[start : start + _BATCH]
+                states, lengths = self._forward(batch)
+                found.update((text, row[:n]) for text, row, n in zip(batch, states, lengths, strict=True))
+        finally:
+            self._model.encoder.layer = type(self._model.encoder.layer)(kept)
+        return [found[text] for text in texts]
+
+    def with_upper_layers(self, weights: Mapping[str, Tensor], *, cached: bool = True) -> Self:
+        """Return an encoder with these weights in its last layers; this one stays as it is.
+
+        Args:
+            weights: As the `state_dict` of `upper_layers` has them.
+            cached: Whether it keeps states on disk where this one does.
+
+        Raises:
+            CheckpointError: The weights do not fit.
+        """
+        count = 1 + max((int(name.split(".", 1)[0]) for name in weights), default=-1)
+        twin = copy.copy(self)
+        twin._model = copy.deepcopy(self._model)
+        try:
+            twin._layers()[self.depth - count :].load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The tuned layers do not fit the encoder {self._name!r}: {str(error).splitlines()[0]}",
+                remedy="Train anew with this encoder.",
+            ) from error
+        twin._identity = twin._fingerprint()
+        root = self._cache_dir if cached else None
+        twin._cache = TokenCache(root, twin._identity, twin._hidden_size) if root else None
+        return twin
+
+    def _layers(self) -> Any:
+        layers = getattr(getattr(self._model, "encoder", None), "layer", None)
+        return layers if layers is not None else ()
+
     def _run(self, texts: Sequence[str]) -> list[npt.NDArray[np.float16]]:
+        states, lengths = self._forward(texts)
+        return [row[:length].astype(np.float16) for row, length in zip(states, lengths, strict=True)]
+
+    def _forward(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """States [B, T, H] and the number of tokens of each text."""
         import torch
 
         ids = [self._clip(row) for row in self._tokenizer(list(texts), verbose=False)["input_ids"]]
@@ -92,8 +157,7 @@ class TransformerEncoder:
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids], device=device)
         with torch.inference_mode():
             output = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        states = output.float().cpu().numpy().astype(np.float16)  # (B, T, H)
-        return [states[index, : len(row)] for index, row in enumerate(ids)]
+        return output.float().cpu().numpy(), [len(row) for row in ids]
 
     def _clip(self, ids: list[int]) -> list[int]:
         """Keep head and tail of a long text: requests stand before or after pasted material, not inside."""

@@ -14,6 +14,9 @@ from orchestai.contracts.base import Record
 from orchestai.planner.agreement import PlanShape, agreement
 from orchestai.planner.decomposer import START, LSTMState, Memory, TaskDecomposer
 
+KEPT_TYPES = 24
+"""Types of a catalog that the search considers for one instruction."""
+
 _NEGLIGIBLE = 3.0
 """Nats below the best finished sequence at which an open one no longer counts: 5 % of its weight."""
 
@@ -45,6 +48,7 @@ class Candidate(NamedTuple):
     sequence: float  # log-probability by the LSTM, stops included
     presence: float  # log-odds of exactly this multiset by the evidence, up to a constant
     transition: float  # log-prior of the pairs in sequence
+    subtasks: Tensor | None = None  # (S, subtask size) embeddings, where a network made them
 
     def score(self, config: DecodingConfig) -> float:
         """Combined log-score."""
@@ -56,6 +60,9 @@ class Proposal(NamedTuple):
 
     candidates: list[Candidate]
     edges: list[list[list[float]]]  # [candidate][parent][child]
+
+
+_Finished = tuple[float, tuple[int, ...], int]
 
 
 class DecodedPlan(NamedTuple):
@@ -72,8 +79,8 @@ def beam_search(
 
     Args:
         decomposer: The network; in evaluation mode.
-        memory: One row an instruction.
-        transitions: [K + 1, K] log-prior of the next type; the last row is for the start.
+        memory: One row an instruction; narrowed, if the catalog is large.
+        transitions: [K + 1, K] log-prior of the next type in the catalog; the last row is for the start.
         config: Widths and weights.
     """
     batch, kinds = memory.evidence.presence.shape[:2]
@@ -85,17 +92,23 @@ def beam_search(
     emitted = torch.zeros(batch * width, 1, kinds, device=device)
     previous = torch.full((batch * width, 1), START, device=device)
     sequences = torch.zeros(batch, width, 0, dtype=torch.long, device=device)
-    finished: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in range(batch)]
+    # Of each finished sequence: score, types, and the row of its embeddings in the history of its step.
+    finished: list[list[_Finished]] = [[] for _ in range(batch)]
+    history: list[Tensor] = []  # of each step, (B * W, steps so far, subtask size)
     settled: set[int] = set()
     offset = (torch.arange(batch, device=device) * width)[:, None]
     state: LSTMState | None = None
-    guide = config.transition_weight * transitions
+    starts = memory.kinds.new_full((batch, 1), len(transitions) - 1)
+    prior = transitions[torch.cat([memory.kinds, starts], dim=1)[:, :, None], memory.kinds[:, None, :]]  # (B, K + 1, K)
+    guide = (config.transition_weight * prior).repeat_interleave(width, dim=0)  # (B * W, K + 1, K)
+    places = torch.arange(batch * width, device=device)
+    ones = torch.ones(batch * width, 1, 1, device=device)
     bonus = torch.zeros(batch, width, device=device)  # transitions so far: guide the search, not the LSTM's score
     for _ in range(decomposer.max_subtasks):
         hidden, state = decomposer.advance(rows, previous, state)
         attended = decomposer.attend(rows, hidden)
         log_probs = decomposer.score(rows, hidden, attended, previous, emitted)[:, 0].view(batch, width, kinds)
-        steps = guide[torch.where(previous == START, kinds, previous)[:, 0]].view(batch, width, kinds)
+        steps = guide[places, torch.where(previous == START, kinds, previous)[:, 0]].view(batch, width, kinds)
         total = scores[..., None] + log_probs  # (B, W, K)
         guided = total + bonus[..., None] + steps
         _, flat = guided.flatten(1).topk(min(width, width * kinds), dim=-1)
@@ -106,9 +119,10 @@ def beam_search(
         bonus = (bonus[..., None] + steps).flatten(1).gather(1, flat)
         pick = (source + offset).flatten()
         previous = chosen.reshape(-1, 1)
-        emitted = emitted[pick] + functional.one_hot(previous, kinds)
+        emitted = emitted[pick].scatter_add(2, previous[..., None], ones)
         state = (state[0][:, pick].contiguous(), state[1][:, pick].contiguous())
         subtasks = decomposer.embed(rows, hidden[pick], attended[pick], previous)
+        history.append(torch.cat([history[-1][pick], subtasks], dim=1) if history else subtasks)
         stops = decomposer.stop_logits(rows, subtasks, emitted)[:, 0].view(batch, width)
         sequences = torch.cat([sequences.gather(1, source[..., None].expand_as(sequences)), chosen[..., None]], -1)
         ended = (scores + functional.logsigmoid(stops)).tolist()
@@ -117,21 +131,29 @@ def beam_search(
         for index, (row, named) in enumerate(zip(ended, sequences.tolist(), strict=True)):
             if index in settled:  # company in the batch must not change a plan
                 continue
-            finished[index].extend((s, tuple(t)) for s, t in zip(row, named, strict=True) if s > -math.inf)
+            places_of = range(index * width, (index + 1) * width)
+            finished[index].extend(
+                (s, tuple(t), at) for s, t, at in zip(row, named, places_of, strict=True) if s > -math.inf
+            )
             if _settled(finished[index], best_open[index], config.candidates):
                 settled.add(index)
         if len(settled) == batch:
             break
-    presence = memory.evidence.presence.tolist()
-    prior = transitions.tolist()
+    presence, priors, names = memory.evidence.presence.tolist(), prior.tolist(), memory.kinds.tolist()
     ranked = []
     for index, found in enumerate(finished):
-        unique: dict[tuple[int, ...], float] = {}
-        for score, types in found:
-            unique[types] = max(score, unique.get(types, -math.inf))
+        unique: dict[tuple[int, ...], tuple[float, int]] = {}
+        for score, types, at in found:
+            unique[types] = max((score, at), unique.get(types, (-math.inf, 0)))
         candidates = [
-            Candidate(types, score, _presence(types, presence[index]), _transition(types, prior))
-            for types, score in unique.items()
+            Candidate(
+                types=tuple(names[index][kind] for kind in types),
+                sequence=score,
+                presence=_presence(types, presence[index]),
+                transition=_transition(types, priors[index]),
+                subtasks=history[len(types) - 1][at],
+            )
+            for types, (score, at) in unique.items()
         ]
         candidates.sort(key=lambda candidate: -candidate.score(config))
         ranked.append(candidates[: config.candidates])
@@ -184,7 +206,7 @@ def _merge(
     return weights, means
 
 
-def _settled(found: list[tuple[float, tuple[int, ...]]], best_open: float, wanted: int) -> bool:
+def _settled(found: list[_Finished], best_open: float, wanted: int) -> bool:
     """Whether nothing open can matter: scores only fall, so it will not enter the candidates, or not count."""
     found.sort(reverse=True)
     full = len(found) >= wanted and best_open <= found[wanted - 1][0]

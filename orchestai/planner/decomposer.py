@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from orchestai.planner.evidence import TypeEmbedding
-from orchestai.planner.shapes import Decomposition, DescribedTypes, EncodedInstructions, Evidence
+from orchestai.planner.shapes import Decomposition, EncodedInstructions, Evidence
 
 START = -1
 """Stands for 'nothing yet' where a previous type is asked for."""
@@ -24,21 +24,52 @@ class Memory(NamedTuple):
     keys: Tensor  # (N, T, D)
     values: Tensor  # (N, T, D)
     mask: Tensor  # (N, T)
-    names: Tensor  # (K, D) embeddings of the types
+    names: Tensor  # (N, K, D) embeddings of the types
+    links: Tensor  # (N, K, K) 1 where the second type can follow the first
+    kinds: Tensor  # (N, K) which types of the catalog these are
+    rest: Tensor  # (N, 1) occurrences expected of types that were left out
     evidence: Evidence  # (N, K, ...)
 
     def repeat(self, times: int) -> Memory:
         """Give every row to `times` hypotheses."""
 
         def grow(tensor: Tensor) -> Tensor:
+            if len(tensor) == 1:
+                return tensor.expand(times, *tensor.shape[1:])
             return tensor.repeat_interleave(times, dim=0)
 
-        return self._replace(
+        return Memory(
             pooled=grow(self.pooled),
             keys=grow(self.keys),
             values=grow(self.values),
             mask=grow(self.mask),
+            names=grow(self.names),
+            links=grow(self.links),
+            kinds=grow(self.kinds),
+            rest=grow(self.rest),
             evidence=Evidence(*(grow(part) for part in self.evidence)),
+        )
+
+    def narrow(self, most: int) -> Memory:
+        """Keep the `most` types of each row that are likeliest to occur: a plan needs few of a large catalog."""
+        first = self.evidence.presence[..., 0]  # (N, K)
+        if first.shape[1] <= most:
+            return self
+        kept = first.topk(most, dim=-1).indices.sort(dim=-1).values  # (N, M)
+
+        def take(table: Tensor) -> Tensor:
+            return _pick(table, kept)
+
+        return self._replace(
+            names=take(self.names),
+            links=take(take(self.links).transpose(1, 2)).transpose(1, 2),
+            kinds=self.kinds.gather(1, kept),
+            rest=self.rest + (first.sigmoid().sum(dim=-1) - first.gather(1, kept).sigmoid().sum(dim=-1))[:, None],
+            evidence=Evidence(
+                presence=take(self.evidence.presence),
+                contexts=take(self.evidence.contexts),
+                positions=self.evidence.positions.gather(1, kept),
+            ),
         )
 
 
@@ -81,7 +112,7 @@ class TaskDecomposer(nn.Module):
         self.lstm = nn.LSTM(3 * size, lstm_size, batch_first=True)
         self.ask = nn.Linear(lstm_size, size)
         self.match = nn.Linear(lstm_size + size, size)
-        self.order = nn.Sequential(nn.Linear(5, 16), nn.GELU(), nn.Linear(16, 1))
+        self.order = nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 1))
         self.gate = nn.Parameter(torch.tensor(1.0))
         self.subtask = nn.Linear(lstm_size + 3 * size, subtask_size)
         self.subtask_norm = nn.LayerNorm(subtask_size)
@@ -91,8 +122,9 @@ class TaskDecomposer(nn.Module):
         self.parent = nn.Linear(subtask_size, size)
         self.dropout = nn.Dropout(dropout)
 
-    def remember(self, encoded: EncodedInstructions, types: DescribedTypes, evidence: Evidence) -> Memory:
-        """Prepare what all steps read."""
+    def remember(self, encoded: EncodedInstructions, names: Tensor, links: Tensor, evidence: Evidence) -> Memory:
+        """Prepare what all steps read; `names` [K, D] and `links` [K, K] are the catalog's."""
+        batch, kinds = evidence.presence.shape[:2]
         tokens = self.dropout(encoded.states)
         scale = encoded.embeddings.shape[-1] ** 0.5
         return Memory(
@@ -100,14 +132,17 @@ class TaskDecomposer(nn.Module):
             keys=self.keys(tokens),
             values=self.values(tokens),
             mask=encoded.mask,
-            names=self.names(types),
+            names=names.expand(batch, -1, -1),
+            links=links.expand(batch, -1, -1),
+            kinds=torch.arange(kinds, device=names.device).expand(batch, -1),
+            rest=names.new_zeros(batch, 1),
             evidence=evidence,
         )
 
     def advance(self, memory: Memory, previous: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         """Feed the types chosen before each step ([N, S], START where none); return states [N, S, L]."""
         rows = previous.clamp(min=0)
-        named = memory.names[rows]  # (N, S, D)
+        named = _pick(memory.names, rows)  # (N, S, D)
         context = _pick(memory.evidence.contexts, rows)  # (N, S, D)
         inputs = torch.where((previous == START)[..., None], self.start, torch.cat([named, context], dim=-1))
         pooled = memory.pooled[:, None, :].expand(-1, previous.shape[1], -1)
@@ -138,19 +173,21 @@ class TaskDecomposer(nn.Module):
 
     def score(self, memory: Memory, hidden: Tensor, attended: Tensor, previous: Tensor, emitted: Tensor) -> Tensor:
         """Log-probabilities of the types [N, S, K]; `emitted` [N, S, K] counts each type so far."""
-        matched = self.match(torch.cat([hidden, attended], dim=-1)) @ memory.names.T
+        matched = self.match(torch.cat([hidden, attended], dim=-1)) @ memory.names.transpose(1, 2)
         matched = matched / memory.names.shape[-1] ** 0.5  # (N, S, K)
         due = due_presence(memory.evidence, emitted)
         here = memory.evidence.positions[:, None, :].expand_as(due)
         before = _pick(memory.evidence.positions[..., None], previous.clamp(min=0))  # (N, S, 1)
         before = torch.where((previous == START)[..., None], 0.0, before)
-        features = torch.stack([due / 4, here, here - before, emitted.clamp(max=2.0), _rank(due, here)], dim=-1)
-        ordered = self.order(features).squeeze(-1)
+        linked = _pick(memory.links, previous.clamp(min=0))  # (N, S, K)
+        linked = torch.where((previous == START)[..., None], 0.0, linked)
+        features = [due / 4, here, here - before, emitted.clamp(max=2.0), _rank(due, here), linked]
+        ordered = self.order(torch.stack(features, dim=-1)).squeeze(-1)
         return functional.log_softmax(matched + self.gate * due + ordered, dim=-1)
 
     def embed(self, memory: Memory, hidden: Tensor, attended: Tensor, chosen: Tensor) -> Tensor:
         """Sub-task embeddings [N, S, subtask size] of the chosen types [N, S]."""
-        named = memory.names[chosen]
+        named = _pick(memory.names, chosen)
         context = _pick(memory.evidence.contexts, chosen)
         joined = self.subtask(torch.cat([hidden, attended, named, context], dim=-1))
         return self.dropout(functional.gelu(self.subtask_norm(joined)))
@@ -159,7 +196,7 @@ class TaskDecomposer(nn.Module):
         """Logits [N, S] of 'this was the last one'; `emitted_after` counts this step as well."""
         due = due_presence(memory.evidence, emitted_after)  # (N, S, K)
         done = emitted_after.sum(dim=-1)
-        features = torch.stack([due.sigmoid().sum(dim=-1), due.amax(dim=-1) / 4, done / 4], dim=-1)
+        features = torch.stack([due.sigmoid().sum(dim=-1) + memory.rest, due.amax(dim=-1) / 4, done / 4], dim=-1)
         return self.stop(torch.cat([subtasks, features], dim=-1)).squeeze(-1)
 
     def dependency_probs(self, subtasks: Tensor) -> Tensor:
@@ -181,7 +218,7 @@ class TaskDecomposer(nn.Module):
             The documented outputs, and the stop logits [N, S].
         """
         previous = torch.cat([torch.full_like(chosen[:, :1], START), chosen[:, :-1]], dim=1)
-        once = functional.one_hot(chosen, memory.names.shape[0]).to(memory.pooled.dtype)  # (N, S, K)
+        once = functional.one_hot(chosen, memory.names.shape[1]).to(memory.pooled.dtype)  # (N, S, K)
         after = once.cumsum(dim=1)
         hidden, _ = self.advance(memory, previous)
         attended = self.attend(memory, hidden)

@@ -68,28 +68,33 @@ class TypeEvidence(nn.Module):
             self.hints.weight.copy_(torch.tensor([[5.0, 1.0, 0.5, 2.0], [2.0, 0.0, 0.0, 0.0]]))
             self.hints.bias.copy_(torch.tensor([-2.5, -3.0]))
 
-    def forward(self, encoded: EncodedInstructions, types: DescribedTypes, hints: Tensor) -> Evidence:
+    def tables(self, types: DescribedTypes) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [K, D], outputs [K, 2 * D] and bias [K, 2] of the types."""
+        return self.queries(types), self.outputs(types), self.bias(types.rows)
+
+    def forward(self, encoded: EncodedInstructions, tables: tuple[Tensor, Tensor, Tensor], hints: Tensor) -> Evidence:
         """Return the evidence.
 
         Args:
             encoded: The instructions.
-            types: The catalog.
+            tables: Queries, outputs and bias of the types.
             hints: [B, K, FEATURES].
         """
+        wanted, read, bias = tables
         batch, length = encoded.mask.shape
         tokens = self.dropout(encoded.states)
         keys = self.keys(tokens).view(batch, length, self.heads, -1)  # (B, T, h, d)
         values = self.values(tokens).view(batch, length, self.heads, -1)
-        queries = self.queries(types).view(len(types.rows), self.heads, -1)  # (K, h, d)
+        queries = wanted.view(len(wanted), self.heads, -1)  # (K, h, d)
         scores = torch.einsum("khd,bthd->bkht", queries, keys) / keys.shape[-1] ** 0.5
         weights = scores.masked_fill(~encoded.mask[:, None, None, :], -1e4).softmax(dim=-1)  # (B, K, h, T)
         contexts = torch.einsum("bkht,bthd->bkhd", weights, values).flatten(2)  # (B, K, D)
         contexts = self.dropout(self.norm(contexts))
-        outputs = self.outputs(types).view(len(types.rows), 2, self.size)  # (K, 2, D)
+        outputs = read.view(len(read), 2, self.size)  # (K, 2, D)
         presence = (
             torch.einsum("bkd,kod->bko", contexts, outputs) / self.size**0.5
             + self.shared(contexts)
-            + self.bias(types.rows)
+            + bias
             + self.hints(hints)
         )  # (B, K, 2)
         steps = torch.arange(length, device=weights.device, dtype=weights.dtype)

@@ -116,8 +116,13 @@ def fit_hints(
 
 def ridge_scores(weights: HintWeights, texts: Sequence[str], embeddings: Array) -> Array:
     """Scores [N, K] of unseen texts."""
-    words = _weigh(_bags(texts), weights.idf)
-    return np.asarray(words @ weights.words + embeddings @ weights.embedding + weights.mean, dtype=np.float32)
+    scores = embeddings @ weights.embedding + weights.mean
+    for row, text in enumerate(texts):  # by hand: sparse matrices cost more to set up than one text has words
+        columns = np.array(_buckets(text), dtype=np.int64)
+        weighed = weights.idf[columns]
+        norm = max(float(np.sqrt(weighed @ weighed)), 1e-9)
+        scores[row] += (weighed / norm) @ weights.words[columns]
+    return np.asarray(scores, dtype=np.float32)
 
 
 class CatalogHints:
@@ -142,18 +147,23 @@ class CatalogHints:
         for index, stems_ in enumerate(described):
             for stem in stems_:
                 self._owners.setdefault(stem, []).append(index)
-        self._keywords = [tuple(word.casefold() for word in kind.keywords) for kind in catalog.types]
+        self._size = len(catalog)
+        self._keywords = [
+            (column, tuple(word.casefold() for word in kind.keywords))
+            for column, kind in enumerate(catalog.types)
+            if kind.keywords
+        ]
         self._inputs = [_INPUT_OF.get(kind.modality) for kind in catalog.types]
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Return [N, K, 3]."""
-        out = np.zeros((len(texts), len(self._keywords), FEATURES - 1), dtype=np.float32)
+        out = np.zeros((len(texts), self._size, FEATURES - 1), dtype=np.float32)
         for row, text in enumerate(texts):
             for stem in set(stems(text)):
                 for owner in self._owners.get(stem, ()):
                     out[row, owner, 0] += self._weight[stem]
             folded = text.casefold()
-            for column, keywords in enumerate(self._keywords):
+            for column, keywords in self._keywords:
                 out[row, column, 1] = float(any(keyword in folded for keyword in keywords))
             marks = _MARK.findall(text)
             if marks:
@@ -181,10 +191,14 @@ def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
     columns: list[int] = []
     starts = [0]
     for text in texts:
-        columns.extend(sorted({zlib.crc32(token.encode()) % _BUCKETS for token in _tokens(text)}))
+        columns.extend(_buckets(text))
         starts.append(len(columns))
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, starts), shape=(len(texts), _BUCKETS))
+
+
+def _buckets(text: str) -> list[int]:
+    return sorted({zlib.crc32(token.encode()) % _BUCKETS for token in _tokens(text)})
 
 
 def _weigh(counts: sparse.csr_matrix, idf: Array) -> sparse.csr_matrix:

@@ -24,9 +24,10 @@ from orchestai.contracts import (
 )
 from orchestai.contracts.base import Record
 from orchestai.embeddings import TextEncoder, load_encoder
-from orchestai.errors import CheckpointError
+from orchestai.embeddings.transformer import TransformerEncoder
+from orchestai.errors import CheckpointError, InputError
 from orchestai.planner.calibration import Calibration
-from orchestai.planner.decoding import DecodedPlan, DecodingConfig, Proposal, beam_search, choose
+from orchestai.planner.decoding import KEPT_TYPES, DecodedPlan, DecodingConfig, Proposal, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
 from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import (
@@ -37,7 +38,7 @@ from orchestai.planner.model import (
     describe_workers,
     map_transitions,
 )
-from orchestai.planner.shapes import DescribedTypes, EncodedInstructions, PlannerOutputs
+from orchestai.planner.shapes import DescribedTypes, EncodedInstructions, PlannerOutputs, TypeTables
 
 if TYPE_CHECKING:
     from orchestai.planner.planner import LearnedProposal
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 _CHUNK = 16
 
 HINT_PREFIX = "hints."
+ENCODER_PREFIX = "encoder."
 TRANSITIONS = "transitions"
 
 
@@ -88,10 +90,14 @@ class LearnedPlanner:
         hints: The ridge, fitted on the training data.
         transitions: Log-prior of type pairs, for the trained catalog.
         setup: What the checkpoint says.
-        encoder: The encoder that the network was trained with.
+        encoder: Reads the instructions, tuned as the network was trained with it.
+        describer: Reads the descriptions: the encoder before it was tuned. None means that it was not.
         tasks: Catalog to plan with; None means the trained one.
         workers: Workers to choose from; None means the trained ones.
         model_version: Identity of the checkpoint.
+
+    Raises:
+        InputError: The catalog is empty.
     """
 
     def __init__(
@@ -102,12 +108,15 @@ class LearnedPlanner:
         setup: PlannerSetup,
         *,
         encoder: TextEncoder,
+        describer: TextEncoder | None = None,
         tasks: TaskCatalog | None = None,
         workers: WorkerCatalog | None = None,
         model_version: str = "unsaved",
     ) -> None:
         self.setup = setup
-        self.tasks = tasks or setup.tasks
+        self.tasks = tasks if tasks is not None else setup.tasks
+        if not self.tasks.types:
+            raise InputError("The catalog has no task types to plan with.", remedy="Describe at least one.")
         self.workers = workers or setup.workers
         self.ensemble = ensemble.eval()
         for network in ensemble.networks():
@@ -116,8 +125,10 @@ class LearnedPlanner:
         self._encoder = InstructionEncoder(encoder)
         self._hints = hints
         self._described = CatalogHints(self.tasks)
-        self._types = describe_types(self.tasks, encoder, setup.tasks)
-        self._workers = describe_workers(self.workers, self.tasks, encoder)
+        self._types = describe_types(self.tasks, describer or encoder, setup.tasks)
+        with torch.inference_mode():
+            self._tables = [network.tables(self._types) for network in self.ensemble.networks()]
+        self._workers = describe_workers(self.workers, self.tasks, describer or encoder)
         self._transitions = map_transitions(transitions, self._types.rows)
         trained = len(setup.tasks)
         rows = self._types.rows.tolist()
@@ -153,7 +164,7 @@ class LearnedPlanner:
             CheckpointError: It is missing, garbled, or made with another encoder.
         """
         loaded = load_checkpoint(checkpoint_dir)
-        setup, ensemble, hints, transitions = _restore(loaded, checkpoint_dir)
+        setup, ensemble, hints, transitions, layers = _restore(loaded, checkpoint_dir)
         encoder = encoder or load_encoder(setup.encoder)
         if encoder.identity != setup.encoder_identity:
             raise CheckpointError(
@@ -166,7 +177,8 @@ class LearnedPlanner:
             hints,
             transitions,
             setup,
-            encoder=encoder,
+            encoder=_tuned(encoder, layers),
+            describer=encoder,
             tasks=tasks,
             workers=workers,
             model_version=loaded.manifest.digest[:12],
@@ -235,7 +247,7 @@ class LearnedPlanner:
 
     def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Proposal]]]:
         decoding = self.setup.decoding
-        found = search(self.ensemble, encoded, self._types, hints, self._transitions, decoding)
+        found = search(self.ensemble, encoded, self._types, hints, self._transitions, decoding, self._tables)
         return [(choose(proposals, decoding), proposals) for proposals in found]
 
     def _name(self, decoded: DecodedPlan) -> PlanPrediction:
@@ -253,46 +265,72 @@ def search(
     hints: Tensor,
     transitions: Tensor,
     config: DecodingConfig,
+    tables: Sequence[TypeTables] | None = None,
 ) -> list[list[Proposal]]:
-    """What every network of the ensemble proposes for each instruction: [B][members]."""
-    found = [propose(one, encoded, types, hints, transitions, config) for one in ensemble.networks()]
+    """What every network of the ensemble proposes for each instruction: [B][members].
+
+    `tables` are what each network makes of the catalog, where that is known already.
+    """
+    found = [
+        propose(one, encoded, one.tables(types) if tables is None else tables[place], hints, transitions, config)
+        for place, one in enumerate(ensemble.networks())
+    ]
     return [list(proposals) for proposals in zip(*found, strict=True)]
 
 
 def propose(
     network: PlannerNetwork,
     encoded: EncodedInstructions,
-    types: DescribedTypes,
+    tables: TypeTables,
     hints: Tensor,
     transitions: Tensor,
     config: DecodingConfig,
 ) -> list[Proposal]:
     """One network's candidate sequences and their edge probabilities for each instruction."""
-    _, memory = network.look(encoded, types, hints)
+    _, memory = network.look(encoded, tables, hints)
+    memory = memory.narrow(KEPT_TYPES)
     found = beam_search(network.decomposer, memory, transitions, config)
     width = max(len(candidates) for candidates in found)
     length = max(len(candidate.types) for candidates in found for candidate in candidates)
-    chosen = torch.zeros(len(found) * width, length, dtype=torch.long)
-    mask = torch.zeros(len(found) * width, length, dtype=torch.bool)
+    subtasks = hints.new_zeros(len(found) * width, length, network.config.subtask_size)
+    mask = torch.zeros(len(found) * width, length, dtype=torch.bool, device=hints.device)
     for row, candidates in enumerate(found):
         for column, candidate in enumerate(candidates):
-            chosen[row * width + column, : len(candidate.types)] = torch.tensor(candidate.types)
+            if candidate.subtasks is not None:
+                subtasks[row * width + column, : len(candidate.types)] = candidate.subtasks
             mask[row * width + column, : len(candidate.types)] = True
-    device = hints.device
-    chosen, mask = chosen.to(device), mask.to(device)
-    decomposition, _ = network.decomposer(memory.repeat(width), chosen)
-    graph = network.graph(decomposition.subtask_embeddings, decomposition.dependencies, mask)
+    graph = network.graph(subtasks, network.decomposer.dependency_probs(subtasks), mask)
     probs = graph.edge_probs.float().view(len(found), width, length, length).tolist()
-    return [Proposal(candidates, rows[: len(candidates)]) for candidates, rows in zip(found, probs, strict=True)]
+    return [
+        # The embeddings have served: thousands of proposals are kept while the decoding is tuned.
+        Proposal([one._replace(subtasks=None) for one in candidates], rows[: len(candidates)])
+        for candidates, rows in zip(found, probs, strict=True)
+    ]
 
 
-def _restore(loaded: LoadedCheckpoint, directory: Path) -> tuple[PlannerSetup, PlannerEnsemble, HintWeights, Tensor]:
+def _tuned(encoder: TextEncoder, layers: dict[str, Tensor]) -> TextEncoder:
+    """The encoder with the layers that were tuned, if any were."""
+    if not layers:
+        return encoder
+    if not isinstance(encoder, TransformerEncoder):
+        raise CheckpointError(
+            f"The checkpoint holds tuned layers, but the encoder {encoder.name!r} has none to replace.",
+            remedy="Use the encoder that the checkpoint was trained with.",
+        )
+    return encoder.with_upper_layers(layers)
+
+
+def _restore(
+    loaded: LoadedCheckpoint, directory: Path
+) -> tuple[PlannerSetup, PlannerEnsemble, HintWeights, Tensor, dict[str, Tensor]]:
     try:
         setup = PlannerSetup.model_validate(loaded.config)
         ensemble = PlannerEnsemble(setup.network)
         tensors = dict(loaded.tensors)
         transitions = tensors.pop(TRANSITIONS)
         hints = HintWeights(**{name: tensors.pop(HINT_PREFIX + name).float().numpy() for name in HintWeights._fields})
+        tuned = [name for name in tensors if name.startswith(ENCODER_PREFIX)]
+        layers = {name.removeprefix(ENCODER_PREFIX): tensors.pop(name).float() for name in tuned}
         ensemble.load_state_dict(tensors)
     except (ValidationError, KeyError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
@@ -300,4 +338,4 @@ def _restore(loaded: LoadedCheckpoint, directory: Path) -> tuple[PlannerSetup, P
             f"The checkpoint {directory} does not hold a planner of this version: {first}.",
             remedy="Train it anew with this version.",
         ) from error
-    return setup, ensemble, hints, transitions
+    return setup, ensemble, hints, transitions, layers

@@ -23,6 +23,7 @@ from orchestai.planner.shapes import (
     GeneratedGraph,
     PlannerOutputs,
     Selection,
+    TypeTables,
 )
 
 
@@ -92,10 +93,14 @@ class PlannerNetwork(nn.Module):
             dropout=config.dropout,
         )
 
-    def look(self, encoded: EncodedInstructions, types: DescribedTypes, hints: Tensor) -> tuple[Evidence, Memory]:
+    def tables(self, types: DescribedTypes) -> TypeTables:
+        """What the networks make of a catalog alone."""
+        return TypeTables(*self.evidence.tables(types), self.decomposer.names(types), types.links)
+
+    def look(self, encoded: EncodedInstructions, tables: TypeTables, hints: Tensor) -> tuple[Evidence, Memory]:
         """Everything before the first step: evidence, and the decomposer's memory."""
-        evidence = self.evidence(encoded, types, hints)
-        return evidence, self.decomposer.remember(encoded, types, evidence)
+        evidence = self.evidence(encoded, tables[:3], hints)
+        return evidence, self.decomposer.remember(encoded, tables.names, tables.links, evidence)
 
     def forward(
         self,
@@ -119,7 +124,7 @@ class PlannerNetwork(nn.Module):
         Returns:
             The outputs, and the stop logits [B, S].
         """
-        evidence, memory = self.look(encoded, types, hints)
+        evidence, memory = self.look(encoded, self.tables(types), hints)
         decomposition, stops = self.decomposer(memory, chosen)
         graph = self.graph(decomposition.subtask_embeddings, decomposition.dependencies, mask)
         selection = self.select(encoded.embeddings, graph, workers, chosen)
@@ -169,9 +174,14 @@ def describe_types(tasks: TaskCatalog, encoder: TextEncoder, trained: TaskCatalo
     trained = trained or tasks
     rows = {(kind.name, kind.description): row for row, kind in enumerate(trained.types)}
     texts = [f"{kind.name.replace('_', ' ')}: {kind.description}" for kind in tasks.types]
+    place = {name: index for index, name in enumerate(tasks.names)}
+    links = torch.zeros(len(tasks), len(tasks))
+    for source, target in tasks.links:
+        links[place[source], place[target]] = 1.0
     return DescribedTypes(
         descriptions=torch.from_numpy(encoder.encode(texts)),
         rows=torch.tensor([rows.get((kind.name, kind.description), len(trained)) for kind in tasks.types]),
+        links=links,
     )
 
 

@@ -23,6 +23,17 @@ class DescribedTypes(NamedTuple):
 
     descriptions: Tensor  # (K, H) embeddings of the descriptions
     rows: Tensor  # (K,) row of the learned part; the last row (zero) for types never trained
+    links: Tensor  # (K, K) 1 where the catalog says that the second type can follow the first
+
+
+class TypeTables(NamedTuple):
+    """What a network makes of a catalog alone: computed once for all instructions."""
+
+    queries: Tensor  # (K, D) what each type looks for
+    outputs: Tensor  # (K, 2 * D) how what it found is read
+    bias: Tensor  # (K, 2)
+    names: Tensor  # (K, D) embeddings of the types as steps of a plan
+    links: Tensor  # (K, K)
 
 
 class DescribedWorkers(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from orchestai.planner.shapes import Evidence, PlannerOutputs
+from orchestai.planner.shapes import PlannerOutputs
 
 IMITATION_WEIGHT = 0.3
 """Weight of a selection that only repeats what was done: nothing says that it was good."""
@@ -72,7 +72,7 @@ def supervised_losses(outputs: PlannerOutputs, stop_logits: Tensor, targets: Tar
             targets.mask,
         ),
         complexity=_mean((decomposition.complexities.squeeze(-1) - targets.complexities) ** 2, known),
-        presence=presence_loss(outputs.evidence, targets.counts),
+        presence=presence_loss(outputs.evidence.presence, targets.counts),
     )
 
 
@@ -106,16 +106,16 @@ def acyclicity(edge_probs: Tensor) -> Tensor:
     return (trace - size) / size
 
 
-def presence_loss(evidence: Evidence, counts: Tensor) -> Tensor:
+def presence_loss(presence: Tensor, counts: Tensor) -> Tensor:
     """Binary cross-entropy of 'occurs' and, where it occurs, of 'occurs again'; summed over the types.
 
-    Divided by the number of occurrences, which gives it the scale of a cross-entropy a sub-task.
+    `presence` is [B, K, 2]. Divided by the number of occurrences: the scale of a cross-entropy a sub-task.
     """
     first = functional.binary_cross_entropy_with_logits(
-        evidence.presence[..., 0], (counts > 0).to(evidence.presence.dtype), reduction="none"
+        presence[..., 0], (counts > 0).to(presence.dtype), reduction="none"
     )
     again = functional.binary_cross_entropy_with_logits(
-        evidence.presence[..., 1], (counts > 1).to(evidence.presence.dtype), reduction="none"
+        presence[..., 1], (counts > 1).to(presence.dtype), reduction="none"
     )
     return (first.sum() + (again * (counts > 0)).sum()) / counts.sum().clamp(min=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -20,7 +21,7 @@ from orchestai.config import Phase1Config, PlannerConfig
 from orchestai.contracts import PlanExample, TaskCatalog, WorkerCatalog
 from orchestai.embeddings.protocol import TextEncoder
 from orchestai.errors import DataError
-from orchestai.planner.learned import HINT_PREFIX, TRANSITIONS, PlannerSetup
+from orchestai.planner.learned import ENCODER_PREFIX, HINT_PREFIX, TRANSITIONS, PlannerSetup
 from orchestai.planner.model import (
     NetworkConfig,
     PlannerEnsemble,
@@ -30,8 +31,9 @@ from orchestai.planner.model import (
 )
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
 from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.encoder_tuning import TunedEncoder, can_tune, tune_encoder
 from orchestai.training.losses import LossParts, supervised_losses
-from orchestai.training.rows import PlannerData, check_catalog, prepare_rows
+from orchestai.training.rows import PlannerData, check_catalog, prepare_rows, sort_examples, word_features
 from orchestai.training.state import Averages, TrainingState, discard_state, load_state, save_state
 from orchestai.training.tuning import measure_greedy, tune
 
@@ -44,6 +46,9 @@ AVERAGE_DECAY = 0.98
 SMALL_ROWS = 1000
 SMALL_MEMBERS = 2
 """Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
+
+MOST_STEPS = 900
+"""Steps after which no further epoch begins: large data sets need fewer passes than `epochs` allows."""
 
 RATE_SCALE = 10.0
 """Every part learns at this multiple of the configured rate."""
@@ -68,6 +73,7 @@ class _Lesson(NamedTuple):
     types: DescribedTypes
     workers: DescribedWorkers
     config: Phase1Config
+    epochs: int
     device: torch.device
 
 
@@ -94,7 +100,7 @@ def train(
         examples: Instructions and their plans.
         tasks: Catalog of the task types.
         workers: Catalog of the workers.
-        encoder: Frozen text encoder.
+        encoder: Text encoder; its last layers are tuned where the recipe says so and its kind allows it.
         out: Folder of the checkpoint.
         planner: Sizes and the kind of graph layer.
         on_epoch: Called with each row of the history.
@@ -123,14 +129,12 @@ def _train(
     device: torch.device,
 ) -> TrainResult:
     started = time.monotonic()
-    data = prepare_rows(examples, tasks=tasks, workers=workers, encoder=encoder, max_subtasks=planner.max_subtasks)
-    lesson = _Lesson(
-        data=data,
-        types=DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder))),
-        workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
-        config=config,
-        device=device,
-    )
+    found = sort_examples(examples, tasks, max_subtasks=planner.max_subtasks)
+    fingerprint = _fingerprint(config, planner, found.digest, tasks, workers, encoder)
+    folder = out.with_name(f"{out.name}.training")
+    if not resume:
+        discard_state(folder)
+    types = DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder)))
     sizes = NetworkConfig(
         hidden_size=encoder.hidden_size,
         trained_types=len(tasks),
@@ -139,20 +143,50 @@ def _train(
         max_subtasks=planner.max_subtasks,
         gnn=planner.gnn,
         dropout=config.dropout,
-        members=SMALL_MEMBERS if len(data.train) <= SMALL_ROWS else 1,
+        members=SMALL_MEMBERS if len(found.train) <= SMALL_ROWS else 1,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         ensemble = PlannerEnsemble(sizes).to(device)
+    features = word_features(found, tasks, encoder) if can_tune(encoder, config) else None
+    tuned = TunedEncoder(encoder)
+    if features is not None:
+        tuned = tune_encoder(
+            encoder,
+            examples=found,
+            features=features,
+            types=types,
+            evidence=copy.deepcopy(ensemble.leader.evidence),
+            config=config,
+            folder=folder / "encoder",
+            fingerprint=fingerprint,
+            device=device,
+            on_epoch=on_epoch,
+        )
+        for network in ensemble.networks():
+            network.evidence.load_state_dict(tuned.evidence)
+    data = prepare_rows(
+        examples,
+        tasks=tasks,
+        workers=workers,
+        encoder=tuned.encoder,
+        max_subtasks=planner.max_subtasks,
+        features=features,
+    )
+    lesson = _Lesson(
+        data=data,
+        types=types,
+        workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
+        config=config,
+        epochs=min(config.epochs, max(1, MOST_STEPS // math.ceil(len(data.train) / config.batch_size))),
+        device=device,
+    )
     optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate)
     averages = Averages(ensemble, AVERAGE_DECAY)
-    fingerprint = _fingerprint(config, planner, data, tasks, workers, encoder)
-    folder = out.with_name(f"{out.name}.training")
-    state = load_state(folder, fingerprint, ensemble, optimizer, averages) if resume else None
-    state = state or TrainingState()
+    state = load_state(folder, fingerprint, ensemble, optimizer, averages) or TrainingState()
     seconds_before = state.seconds
 
-    for epoch in range(state.epoch + 1, config.epochs + 1):
+    for epoch in range(state.epoch + 1, lesson.epochs + 1):
         if state.stale >= config.patience:
             break
         begun = time.monotonic()
@@ -194,7 +228,7 @@ def _train(
         decoding=decoding,
         calibration=calibration,
     )
-    _save(out, ensemble, data, setup, metrics, state, config)
+    _save(out, ensemble, data, tuned, setup, metrics, state, config)
     discard_state(folder)
     return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
 
@@ -214,7 +248,7 @@ def _run_epoch(
     steps = math.ceil(len(data.train) / config.batch_size)
     sums: Metrics = {}
     for step in range(steps):
-        rate = _rate((epoch - 1) * steps + step, steps * config.epochs)
+        rate = _rate((epoch - 1) * steps + step, steps * lesson.epochs)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * group["scale"] * rate
         optimizer.zero_grad(set_to_none=True)
@@ -329,7 +363,7 @@ def _device(config: Phase1Config) -> torch.device:
 def _fingerprint(
     config: Phase1Config,
     planner: PlannerConfig,
-    data: PlannerData,
+    digest: str,
     tasks: TaskCatalog,
     workers: WorkerCatalog,
     encoder: TextEncoder,
@@ -338,7 +372,7 @@ def _fingerprint(
     parts = [
         config.model_dump_json(),
         planner.model_dump_json(),
-        data.digest,
+        digest,
         tasks.model_dump_json(),
         workers.model_dump_json(),
         encoder.identity,
@@ -350,6 +384,7 @@ def _save(
     out: Path,
     ensemble: PlannerEnsemble,
     data: PlannerData,
+    tuned: TunedEncoder,
     setup: PlannerSetup,
     metrics: Metrics,
     state: TrainingState,
@@ -357,6 +392,7 @@ def _save(
 ) -> None:
     tensors = dict(ensemble.state_dict())
     tensors[TRANSITIONS] = data.transitions
+    tensors |= {ENCODER_PREFIX + name: tensor for name, tensor in tuned.layers.items()}
     for name, array in data.hints._asdict().items():
         tensors[HINT_PREFIX + name] = torch.from_numpy(array).half()
     described = [f"{kind.name}\0{kind.description}" for kind in setup.tasks.types]
@@ -368,6 +404,7 @@ def _save(
         history=tuple(state.history),
         notes={
             "best_epoch": state.best_epoch,
+            "encoder": {"tuned_weights": len(tuned.layers), "history": tuned.history},
             "rows": {"train": len(data.train), "validation": len(data.validation)},
             "config": config.model_dump(mode="json"),
             "catalog_hash": hashlib.sha256("\n".join(described).encode()).hexdigest(),

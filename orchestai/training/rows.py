@@ -31,15 +31,26 @@ class PlannerData(NamedTuple):
     digest: str
 
 
-def prepare_rows(
-    examples: Sequence[PlanExample],
-    *,
-    tasks: TaskCatalog,
-    workers: WorkerCatalog,
-    encoder: TextEncoder,
-    max_subtasks: int = MAX_SUBTASKS,
-) -> PlannerData:
-    """Check, split and encode the examples, and fit the hints on the training split.
+class Sorted(NamedTuple):
+    """Checked examples by split, with their plans."""
+
+    train: list[PlanExample]
+    validation: list[PlanExample]
+    shapes: list[PlanShape]
+    held_shapes: list[PlanShape]
+    digest: str
+
+
+class Features(NamedTuple):
+    """Fitted hints, and what they say of N training and V validation rows."""
+
+    hints: HintWeights
+    train: npt.NDArray[np.float32]  # (N, K, features), cross-fitted
+    held: npt.NDArray[np.float32]  # (V, K, features)
+
+
+def sort_examples(examples: Sequence[PlanExample], tasks: TaskCatalog, *, max_subtasks: int = MAX_SUBTASKS) -> Sorted:
+    """Check and split the examples.
 
     Raises:
         DataError: There is no training example, or one does not fit the catalog.
@@ -55,36 +66,67 @@ def prepare_rows(
         )
     shapes = [plan_shape(example, tasks, max_subtasks=max_subtasks) for example in train]
     held_shapes = [plan_shape(example, tasks, max_subtasks=max_subtasks) for example in validation]
-    states, pooled = _encode(encoder, train)
-    held_states, held_pooled = _encode(encoder, validation)
-    presence = np.zeros((len(train), len(tasks)), dtype=np.float32)
-    for index, shape in enumerate(shapes):
-        presence[index, list(shape.types)] = 1.0
-    texts = [example.instruction for example in train]
-    held_texts = [example.instruction for example in validation]
-    hints, scores = fit_hints(texts, pooled, presence, [example.group or example.id for example in train])
-    held_scores = ridge_scores(hints, held_texts, held_pooled)
-    described = CatalogHints(tasks)
-    features = np.concatenate([scores[..., None], described(texts)], axis=-1)
-    held_features = np.concatenate([held_scores[..., None], described(held_texts)], axis=-1)
-    longer = [shape for shape in shapes if len(shape.types) > 1]
+    return Sorted(train, validation, shapes, held_shapes, _digest(train, validation))
+
+
+def word_features(examples: Sorted, tasks: TaskCatalog, encoder: TextEncoder) -> Features:
+    """Hints from the words alone, for an encoder that is going to change: its vectors would fit no longer."""
+    width = encoder.hidden_size
+    return _features(
+        examples,
+        tasks,
+        np.zeros((len(examples.train), width), dtype=np.float32),
+        np.zeros((len(examples.validation), width), dtype=np.float32),
+    )
+
+
+def type_counts(shapes: Sequence[PlanShape], kinds: int) -> torch.Tensor:
+    """How often each type occurs in each plan: [N, K]."""
+    counts = torch.zeros(len(shapes), kinds)
+    for row, shape in enumerate(shapes):
+        for kind in shape.types:
+            counts[row, kind] += 1
+    return counts
+
+
+def prepare_rows(
+    examples: Sequence[PlanExample],
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    encoder: TextEncoder,
+    max_subtasks: int = MAX_SUBTASKS,
+    features: Features | None = None,
+) -> PlannerData:
+    """Check, split and encode the examples, and fit the hints on the training split unless they are given.
+
+    Raises:
+        DataError: There is no training example, or one does not fit the catalog.
+    """
+    found = sort_examples(examples, tasks, max_subtasks=max_subtasks)
+    states, pooled = _encode(encoder, found.train)
+    held_states, held_pooled = _encode(encoder, found.validation)
+    features = features or _features(found, tasks, pooled, held_pooled)
+    longer = [shape for shape in found.shapes if len(shape.types) > 1]
     return PlannerData(
-        train=_rows(train, shapes, states, pooled, features, workers),
-        validation=_rows(validation, held_shapes, held_states, held_pooled, held_features, workers),
-        hints=hints,
-        transitions=transition_prior([shape.types for shape in shapes], len(tasks)),
+        train=_rows(found.train, found.shapes, states, pooled, features.train, workers),
+        validation=_rows(found.validation, found.held_shapes, held_states, held_pooled, features.held, workers),
+        hints=features.hints,
+        transitions=transition_prior([shape.types for shape in found.shapes], len(tasks)),
         linked=bool(longer) and all(_is_chain(shape) for shape in longer),
-        longest=max(len(shape.types) for shape in shapes),
-        digest=_digest(train, validation),
+        longest=max(len(shape.types) for shape in found.shapes),
+        digest=found.digest,
     )
 
 
 def check_catalog(tasks: TaskCatalog) -> None:
-    """Refuse a catalog whose types cannot be told apart.
+    """Refuse a catalog without types, or whose types cannot be told apart.
 
     Raises:
-        InputError: Two types have the same name and description but for case.
+        InputError: There is no type, or two have the same name and description but for case.
     """
+    if not tasks.types:
+        raise InputError("The catalog has no task types to plan with.", remedy="Describe at least one.")
     seen: dict[str, str] = {}
     for kind in tasks.types:
         text = f"{kind.name} {kind.description}".casefold()
@@ -147,6 +189,22 @@ def selection_targets(example: PlanExample, workers: WorkerCatalog) -> tuple[int
         )
     known = {name: index for index, name in enumerate(workers.names)}
     return tuple(known.get(name, UNKNOWN) for name in example.model_selections)
+
+
+def _features(
+    examples: Sorted, tasks: TaskCatalog, pooled: npt.NDArray[np.float32], held_pooled: npt.NDArray[np.float32]
+) -> Features:
+    texts = [example.instruction for example in examples.train]
+    held_texts = [example.instruction for example in examples.validation]
+    presence = (type_counts(examples.shapes, len(tasks)) > 0).float().numpy()
+    hints, scores = fit_hints(texts, pooled, presence, [example.group or example.id for example in examples.train])
+    held_scores = ridge_scores(hints, held_texts, held_pooled)
+    described = CatalogHints(tasks)
+    return Features(
+        hints=hints,
+        train=np.concatenate([scores[..., None], described(texts)], axis=-1),
+        held=np.concatenate([held_scores[..., None], described(held_texts)], axis=-1),
+    )
 
 
 def _encode(

@@ -70,7 +70,12 @@ class Tracker:
             self._give_up(error)
 
     def log_epoch(self, row: Mapping[str, Any]) -> None:
-        """Record one row of a training's history, nested parts with a slash."""
+        """Record one row of a training's history, nested parts with a slash.
+
+        Rows of the encoder's epochs are left out: wandb's steps only grow, and the planner's begin at 1 again.
+        """
+        if row.get("stage") == "encoder":
+            return
         self.log(flatten(row), step=int(row["epoch"]))
 
     def __exit__(

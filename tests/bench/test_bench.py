@@ -14,11 +14,22 @@ import bench.planning
 import bench.starter
 from bench.measure import full_results
 from bench.report import data_sha256, over_seeds, write_report
-from bench.splits import Parts, split_given, split_one, split_two, unseen
+from bench.splits import (
+    Parts,
+    held_out_tools,
+    near_duplicates,
+    split_combinations,
+    split_given,
+    split_one,
+    split_tools,
+    split_two,
+    unseen,
+)
+from bench.unseen_tools import nearest, recall, without
 from orchestai.contracts import PlanExample, PlanPrediction, TaskCatalog, TaskType
 from orchestai.errors import DataError, StorageError
 
-TOOLS = ("wake", "wash", "cook", "ride")
+TOOLS = ("wake", "wash", "cook", "ride", "read", "sing")
 
 
 class WordEncoder:
@@ -59,7 +70,7 @@ def ultratool(path: Path, start: int = 0, count: int = 120) -> Path:
             a, b = pairs[i % len(pairs)]
             record = {
                 "id": str(i),
-                "user_request": f"please {a} and {b} {i}",
+                "user_request": f"please {a} and {b} w{i}a w{i}b w{i}c",
                 "task_steps": ["SECRET"],
                 "task_nodes": [{"task": a}, {"task": b}],
                 "task_links": [{"source": a, "target": b}],
@@ -120,9 +131,90 @@ def test_planning_on_two_folders_measures_all_of_the_second(tmp_path: Path, stub
     assert counts["train"] + counts["validation"] == 120
 
 
+def test_unseen_combinations_and_tools_have_trainings_of_their_own(
+    tmp_path: Path, stubs: list[Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.planning, "held_out_tools", lambda names: frozenset({"ride"}))
+    source, out = ultratool(tmp_path / "ut"), tmp_path / "r.json"
+    assert bench.planning.main(["--train", str(source), "--test", str(source), "--out", str(out)]) == 0
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    _, combinations, tools = stubs
+    known = [sorted(e.task_types) for e in combinations.train + combinations.validation]
+    assert not any(sorted(e.task_types) in known for e in combinations.test)
+    assert all("ride" in e.task_types for e in tools.test)
+    assert not any("ride" in e.task_types for e in tools.train + tools.validation)
+    assert results["unseen_combinations"]["exact"] == 100.0
+    assert {"rules", "nn_copy", "kernel_ridge"} <= set(results["unseen_combinations"]["baselines"])
+    assert results["unseen_tools"]["recall"] == 100.0
+    assert 0 <= results["unseen_tools"]["zero_shot_cosine"] <= 100
+    assert {"brier", "ece", "ms_per_plan_cached_p50"} <= set(results)
+
+
+def test_near_duplicates_go_by_words_and_not_by_numbers() -> None:
+    known = ["Please wake me at 7 and wash my car", "Go"]
+    texts = [
+        "please WAKE me at 9 and wash my car",
+        "please wake me at 7 and wash my dog",  # 7 words in common of 9
+        "please wake me at 7 and wash my car now",  # 8 of 9
+        "go",
+        "go now",
+        "",
+    ]
+    assert near_duplicates(known, texts) == [True, False, True, True, False, False]
+    assert near_duplicates([], texts) == [False] * 6
+
+
+def test_no_part_has_what_an_earlier_one_nearly_has() -> None:
+    examples = [example(str(i), "wake", instruction=f"book w{i // 2} x{i // 2} y{i // 2} at {i}") for i in range(200)]
+    examples += [example(f"t{i}", "wash", instruction=f"cancel v{i} u{i} s{i}") for i in range(200)]
+    for parts in (
+        split_one(examples),
+        split_two(examples[:150] + examples[200:300], examples[150:200] + examples[300:]),
+    ):
+        for earlier, later in ((0, 1), (0, 2), (1, 2)):
+            known = [e.instruction for e in parts[earlier]]
+            assert not any(near_duplicates(known, [e.instruction for e in parts[later]]))
+
+
+def test_parts_by_tool_and_by_combination() -> None:
+    names = [f"n{i}" for i in range(1000)]
+    held = held_out_tools(names)
+    assert len(held) == 100
+    assert held == held_out_tools(list(reversed(names)))
+    examples = [example(str(i), f"n{i % 50}", f"n{i % 7}") for i in range(400)]
+    tools = split_tools(examples, frozenset({"n3"}))
+    assert {"n3" in e.task_types for e in tools.test} == {True}
+    assert not any("n3" in e.task_types for e in tools.train + tools.validation)
+    sets = [{tuple(sorted(e.task_types)) for e in part} for part in split_combinations(examples)[:3]]
+    assert not sets[0] & sets[1]
+    assert not sets[0] & sets[2]
+    assert not sets[1] & sets[2]
+
+
+def test_recall_counts_held_out_tools_only() -> None:
+    golds = [example("1", "wake", "ride", "ride"), example("2", "ride"), example("3", "cook")]
+    plans = [("wake", "ride"), ("wash",), ("ride",)]
+    assert recall(golds, plans, frozenset({"ride"})) == pytest.approx(100 / 3)
+    assert recall(golds, plans, frozenset({"wash"})) == 0.0
+
+
+def test_the_nearest_tools_are_as_many_as_the_plan_has_and_links_are_withheld() -> None:
+    tasks = TaskCatalog(
+        types=tuple(TaskType(name=name, description=f"to {name}") for name in TOOLS), links=(("wake", "ride"),)
+    )
+    golds = [example("1", "cook", "ride", instruction="ride: to ride and cook:")]
+    assert set(nearest(WordEncoder(), golds, tasks)[0]) == {"ride", "cook"}
+    assert without(tasks, frozenset({"ride"})).names == ("wake", "wash", "cook", "read", "sing")
+    described = without(tasks, frozenset({"ride"}), keep_types=True)
+    assert described.names == TOOLS
+    assert described.links == ()
+
+
 def test_several_seeds_give_mean_and_deviation(tmp_path: Path, stubs: list[Parts]) -> None:
     source, out = ultratool(tmp_path / "ut"), tmp_path / "r.json"
-    status = bench.planning.main(["--train", str(source), "--test", str(source), "--out", str(out), "--seeds", "2"])
+    status = bench.planning.main(
+        ["--train", str(source), "--test", str(source), "--out", str(out), "--seeds", "2", "--main-only"]
+    )
     assert status == 0
     report = json.loads(out.read_text(encoding="utf-8"))
     assert len(stubs) == 2

@@ -46,7 +46,7 @@ def test_the_beam_finds_the_best_of_all_sequences(network: PlannerNetwork) -> No
     encoder = WordEncoder()
     encoded = InstructionEncoder(encoder).encode(["paint then bake", "look"])
     with torch.inference_mode():
-        _, memory = network.look(encoded, describe_types(TASKS, encoder), torch.zeros(2, 3, FEATURES))
+        _, memory = network.look(encoded, network.tables(describe_types(TASKS, encoder)), torch.zeros(2, 3, FEATURES))
         found = beam_search(network.decomposer, memory, torch.zeros(4, 3), DecodingConfig(beam=27, candidates=39))
         scores: list[dict[tuple[int, ...], float]] = [{}, {}]
         for length in (1, 2, 3):
@@ -71,7 +71,7 @@ def test_transitions_and_presence_can_turn_the_order(network: PlannerNetwork) ->
     prior[3, 2] = prior[2, 1] = 5.0  # start -> 2 -> 1
     config = DecodingConfig(transition_weight=5.0)
     with torch.inference_mode():
-        _, memory = network.look(encoded, describe_types(TASKS, encoder), torch.zeros(1, 3, FEATURES))
+        _, memory = network.look(encoded, network.tables(describe_types(TASKS, encoder)), torch.zeros(1, 3, FEATURES))
         (found,) = beam_search(network.decomposer, memory, prior, config)
     assert found[0].types == (2, 1)
     assert found[0].transition == pytest.approx(10.0)
@@ -83,7 +83,7 @@ def test_no_plan_is_longer_than_allowed(network: PlannerNetwork) -> None:
     encoder = WordEncoder()
     encoded = InstructionEncoder(encoder).encode(["paint"])
     with torch.inference_mode():
-        _, memory = network.look(encoded, describe_types(TASKS, encoder), torch.zeros(1, 3, FEATURES))
+        _, memory = network.look(encoded, network.tables(describe_types(TASKS, encoder)), torch.zeros(1, 3, FEATURES))
         (found,) = beam_search(network.decomposer, memory, torch.zeros(4, 3), DecodingConfig(beam=9, candidates=39))
     assert max(len(candidate.types) for candidate in found) == 3
 

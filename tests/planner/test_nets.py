@@ -11,7 +11,7 @@ from orchestai.embeddings import load_encoder
 from orchestai.errors import NoWorkerError
 from orchestai.planner.decomposer import START, due_presence
 from orchestai.planner.encoder import InstructionEncoder
-from orchestai.planner.graph_generator import WorkflowGraphGenerator, decode_adjacency
+from orchestai.planner.graph_generator import WorkflowGraphGenerator, decode_adjacency, dense_gat
 from orchestai.planner.hints import FEATURES
 from orchestai.planner.model import (
     NetworkConfig,
@@ -178,6 +178,40 @@ def test_the_learned_part_of_no_type_is_never_trained(network: PlannerNetwork) -
     assert network.evidence.queries.learned.weight.grad[3].abs().sum() == 0
 
 
+def test_the_dense_graph_layer_is_the_one_over_lists_of_edges() -> None:
+    from torch_geometric.nn import GATConv
+
+    torch.manual_seed(0)
+    layer = GATConv(8, 8, heads=1, edge_dim=1)
+    nodes, parents = torch.randn(2, 3, 8), torch.rand(2, 3, 3).triu(1)
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    pairs = mask[:, :, None] & mask[:, None, :] & ~torch.eye(3, dtype=torch.bool)
+    weight = parents + parents.transpose(1, 2)
+    batch, source, target = torch.nonzero(pairs, as_tuple=True)
+    index = torch.stack([batch * 3 + source, batch * 3 + target])
+    with torch.no_grad():
+        layer.bias.normal_()
+        expected = layer(nodes.view(6, 8), index, edge_attr=weight[batch, source, target][:, None]).view(2, 3, 8)
+        assert torch.allclose(dense_gat(layer, nodes, weight, pairs), expected, atol=1e-6)
+
+
+def test_a_narrowed_memory_keeps_the_likeliest_types_and_what_belongs_to_them(network: PlannerNetwork) -> None:
+    encoder = WordEncoder()
+    types = describe_types(TASKS.model_copy(update={"links": (("paint", "look"),)}), encoder)
+    assert types.links.nonzero().tolist() == [[0, 2]]
+    hints = torch.zeros(1, 3, FEATURES)
+    hints[0, :, 0] = torch.tensor([1.0, -9.0, 2.0])  # 'bake' is the least likely
+    with torch.inference_mode():
+        evidence, memory = network.look(InstructionEncoder(encoder).encode(["paint"]), network.tables(types), hints)
+        narrow = memory.narrow(2)
+    assert memory.narrow(3) is memory
+    assert narrow.kinds.tolist() == [[0, 2]]
+    assert narrow.links.tolist() == [[[0.0, 1.0], [0.0, 0.0]]]
+    assert torch.equal(narrow.names, memory.names[:, [0, 2]])
+    assert torch.equal(narrow.evidence.contexts, evidence.contexts[:, [0, 2]])
+    assert narrow.rest.item() == pytest.approx(evidence.presence[0, 1, 0].sigmoid().item(), abs=1e-6)
+
+
 def make_selector() -> tuple[RLModelSelector, DescribedWorkers]:
     torch.manual_seed(1)
     selector = RLModelSelector(hidden_size=HIDDEN, node_size=8, size=16, dropout=0.0).eval()
@@ -247,6 +281,6 @@ def test_many_types_work_too() -> None:
     network = PlannerNetwork(NetworkConfig(hidden_size=HIDDEN, trained_types=260)).eval()
     types: DescribedTypes = describe_types(catalog, encoder)
     encoded = InstructionEncoder(encoder).encode(["use tool 7"])
-    _, memory = network.look(encoded, types, torch.zeros(1, 260, FEATURES))
+    _, memory = network.look(encoded, network.tables(types), torch.zeros(1, 260, FEATURES))
     decomposition, _ = network.decomposer(memory, torch.tensor([[7, 259, 7]]))
     assert decomposition.task_types.shape == (1, 3, 260)

@@ -123,7 +123,9 @@ def test_presence_asks_again_only_where_a_type_occurs() -> None:
     evidence = Evidence(torch.tensor([[[1.0, 3.0], [-2.0, 3.0]]]), torch.zeros(1, 2, 1), torch.zeros(1, 2))
     first = math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-2))
     again = math.log(1 + math.exp(-3))  # type 0 occurs twice; type 1 not at all, so its 'again' is not asked
-    assert presence_loss(evidence, torch.tensor([[2.0, 0.0]])).item() == pytest.approx((first + again) / 2, rel=1e-5)
+    assert presence_loss(evidence.presence, torch.tensor([[2.0, 0.0]])).item() == pytest.approx(
+        (first + again) / 2, rel=1e-5
+    )
 
 
 def test_all_parts_together_by_hand() -> None:
