@@ -25,7 +25,7 @@ from orchestai.contracts import (
 from orchestai.contracts.base import Record
 from orchestai.embeddings import TextEncoder, load_encoder
 from orchestai.embeddings.transformer import TransformerEncoder
-from orchestai.errors import CheckpointError, InputError
+from orchestai.errors import CheckpointError
 from orchestai.planner.calibration import Calibration
 from orchestai.planner.decoding import KEPT_TYPES, DecodedPlan, DecodingConfig, Proposal, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
@@ -95,9 +95,6 @@ class LearnedPlanner:
         tasks: Catalog to plan with; None means the trained one.
         workers: Workers to choose from; None means the trained ones.
         model_version: Identity of the checkpoint.
-
-    Raises:
-        InputError: The catalog is empty.
     """
 
     def __init__(
@@ -115,8 +112,6 @@ class LearnedPlanner:
     ) -> None:
         self.setup = setup
         self.tasks = tasks if tasks is not None else setup.tasks
-        if not self.tasks.types:
-            raise InputError("The catalog has no task types to plan with.", remedy="Describe at least one.")
         self.workers = workers or setup.workers
         self.ensemble = ensemble.eval()
         for network in ensemble.networks():

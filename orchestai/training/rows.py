@@ -120,13 +120,11 @@ def prepare_rows(
 
 
 def check_catalog(tasks: TaskCatalog) -> None:
-    """Refuse a catalog without types, or whose types cannot be told apart.
+    """Refuse a catalog whose types cannot be told apart.
 
     Raises:
-        InputError: There is no type, or two have the same name and description but for case.
+        InputError: Two have the same name and description but for case.
     """
-    if not tasks.types:
-        raise InputError("The catalog has no task types to plan with.", remedy="Describe at least one.")
     seen: dict[str, str] = {}
     for kind in tasks.types:
         text = f"{kind.name} {kind.description}".casefold()

@@ -255,14 +255,6 @@ def test_types_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
         fit(tmp_path / "ck", tasks=twins)
 
 
-def test_an_empty_catalog_is_refused_in_words(trained: TrainResult, tmp_path: Path) -> None:
-    empty = TaskCatalog(types=())
-    with pytest.raises(InputError, match="no task types"):
-        fit(tmp_path / "ck", tasks=empty)
-    with pytest.raises(InputError, match="no task types"):
-        LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder(), tasks=empty)
-
-
 def test_a_catalog_of_five_thousand_types_is_planned_with(trained: TrainResult) -> None:
     more = tuple(TaskType(name=f"t{i}", description=f"tool number {i}") for i in range(5000))
     catalog = TaskCatalog(types=(*TASKS.types, *more))
