@@ -12,6 +12,20 @@ from orchestai.contracts.base import Record
 Array = npt.NDArray[np.float64]
 
 
+class PricePoint(Record):
+    """What one weight of the price came to, out of fold.
+
+    Attributes:
+        price_weight: The weight.
+        success: Mean success.
+        usd: Mean expected dollars a sub-task.
+    """
+
+    price_weight: float
+    success: float
+    usd: float
+
+
 class RoutingPolicy(Record):
     """What was chosen on training and validation data, never on test data.
 
@@ -21,6 +35,7 @@ class RoutingPolicy(Record):
         margin: Least expected gain in success that is worth a switch, where the price does not count.
         reference_usd: What the best single worker costs a sub-task; prices are counted in this unit.
         thrifty_weight: Weight of the price at which the best single worker's success is still reached.
+        curve: Success and price by weight, for whoever has a price in mind.
         trusted: Whether switching for success alone showed a gain at all; otherwise it is not done.
     """
 
@@ -29,7 +44,18 @@ class RoutingPolicy(Record):
     margin: float
     reference_usd: float
     thrifty_weight: float
+    curve: tuple[PricePoint, ...] = ()
     trusted: bool = True
+
+    def weight_for(self, usd: float) -> float:
+        """Return the weight of the most success at no more than `usd` a sub-task, of those that were tried.
+
+        Where even the cheapest cost more, the heaviest weight.
+        """
+        allowed = [point for point in self.curve if point.usd <= usd]
+        if not allowed:
+            return max((point.price_weight for point in self.curve), default=self.thrifty_weight)
+        return max(allowed, key=lambda point: (point.success, -point.usd)).price_weight
 
 
 class Choices(NamedTuple):

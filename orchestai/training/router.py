@@ -18,7 +18,7 @@ from orchestai.routing.gate import fit_gate, judge, signs
 from orchestai.routing.logistic import fit_logistic, logit
 from orchestai.routing.model import RouterModel, apply_stack, blend
 from orchestai.routing.outcomes import OutcomeTable
-from orchestai.routing.policy import RoutingPolicy, choose
+from orchestai.routing.policy import PricePoint, RoutingPolicy, choose
 from orchestai.routing.retrieval import recall
 
 Array = npt.NDArray[np.float64]
@@ -362,16 +362,19 @@ def _tune_price(
     rows = np.arange(len(scores))
     costs = np.where(np.isnan(scores), np.inf, data.expected_usd)
     found: list[tuple[bool, float, float]] = []
+    curve = []
     for weight in _PRICE_WEIGHTS:
         chosen = choose(success, known, costs, policy, base=base, price_weight=weight).chosen
         difference = scores[rows, chosen] - scores[:, base]
         difference = difference[~np.isnan(difference)]
         error = float(difference.std()) / max(len(difference), 1) ** 0.5
+        usd = float(np.mean(costs[rows, chosen][np.isfinite(costs[rows, chosen])]))
+        curve.append(PricePoint(price_weight=weight, success=float(np.nanmean(scores[rows, chosen])), usd=usd))
         if difference.mean() >= 0:
-            found.append((float(difference.mean()) >= error, float(np.nanmean(costs[rows, chosen])), weight))
+            found.append((float(difference.mean()) >= error, usd, weight))
     sure = [entry for entry in found if entry[0]] or found
     weight = min(sure, key=lambda entry: entry[1])[2] if sure else 0.0
-    return policy.model_copy(update={"thrifty_weight": weight})
+    return policy.model_copy(update={"thrifty_weight": weight, "curve": tuple(curve)})
 
 
 def _metrics(
