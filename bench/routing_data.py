@@ -155,9 +155,7 @@ def features(
         tried = (~np.isnan(table.output_tokens)).sum(0)
         length = np.where(tried > 0, np.nansum(table.output_tokens, 0) / np.maximum(tried, 1), OUTPUT_TOKENS)
     expected = (input_tokens(table)[:, None] * prices[:, 0] + length * prices[:, 1]) / 1e6
-    return RouterData(
-        table, embed(table.texts, encoder, cache), lexical_matrix(table.texts), descriptions, expected
-    )
+    return RouterData(table, embed(table.texts, encoder, cache), lexical_matrix(table.texts), descriptions, expected)
 
 
 def embed(texts: Sequence[str], encoder: TextEncoder, cache: Path | None) -> Array:

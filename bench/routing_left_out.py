@@ -47,8 +47,7 @@ def left_out(data: RouterData, config: RouterConfig) -> dict[str, Any]:
         )
     intervals = simultaneous_intervals(gains)
     families = {
-        name: {**fact, "gain": interval._asdict()}
-        for name, fact, interval in zip(names, facts, intervals, strict=True)
+        name: {**fact, "gain": interval._asdict()} for name, fact, interval in zip(names, facts, intervals, strict=True)
     }
     return {
         "families": families,

@@ -36,7 +36,6 @@ class Gate:
         return judge(self, signs(reading, self.quantiles))
 
 
-
 def signs(reading: FamilyReading, quantiles: Array) -> Array:
     """Return [N, 1 + DISTANCES]: doubt between families and the logs of the conformal p-values."""
     doubt = np.log(np.clip(1 - reading.posterior.max(1), 1e-4, 1.0))

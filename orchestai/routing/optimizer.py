@@ -94,7 +94,9 @@ def optimize(options: PlanOptions, limits: PlanLimits | None = None, *, goal: Go
     return found
 
 
-def pareto_front(options: PlanOptions, *, points: int = 12, max_latency_ms: float | None = None) -> list[PlanAssignment]:
+def pareto_front(
+    options: PlanOptions, *, points: int = 12, max_latency_ms: float | None = None
+) -> list[PlanAssignment]:
     """Return assignments of which none is dominated in cost and success, the cheapest first.
 
     Budgets are laid evenly between the cheapest and the surest assignment, so with few points some are missed.
@@ -106,7 +108,7 @@ def pareto_front(options: PlanOptions, *, points: int = 12, max_latency_ms: floa
     limits = PlanLimits(max_latency_ms=max_latency_ms)
     cheapest = optimize(options, limits, goal="cost")
     surest = optimize(options, limits, goal="success")
-    front = []
+    front: list[PlanAssignment] = []
     for budget in np.linspace(cheapest.cost_usd, surest.cost_usd, max(points, 2)):
         found = optimize(options, limits._replace(budget_usd=float(budget) * (1 + _SLACK)), goal="success")
         # The surest may be had for less than its budget.
@@ -215,7 +217,8 @@ def _solve(options: PlanOptions, limits: PlanLimits, goal: Goal) -> PlanAssignme
         most = np.inf if limits.max_latency_ms is None else limits.max_latency_ms / tick * (1 + _SLACK)
         highest[size:] = most
     rows, places, values = zip(*entries, strict=True)
-    matrix = coo_matrix((values, (rows, places)), shape=(len(lower), variables)).tocsc()
+    places_of = (np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64))
+    matrix = coo_matrix((np.array(values), places_of), shape=(len(lower), variables)).tocsc()
     solution = milp(
         objective,
         constraints=LinearConstraint(matrix, lower, upper),

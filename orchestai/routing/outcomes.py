@@ -115,7 +115,11 @@ def build_table(
             value = row.get(name)
             tables[name][place, column] = np.nan if value is None else float(value)
     return OutcomeTable(
-        ids=tuple(ids), texts=tuple(texts[name] for name in ids), families=tuple(kinds), workers=tuple(workers), **tables
+        ids=tuple(ids),
+        texts=tuple(texts[name] for name in ids),
+        families=tuple(kinds),
+        workers=tuple(workers),
+        **tables,
     )
 
 

@@ -106,6 +106,4 @@ def choose(
     margin = policy.margin if price_weight == 0 else 0.0
     worth = known * gain - (1 - known) * policy.unknown_loss > margin
     switch = absent | ((best != base) & worth & (policy.trusted or price_weight > 0))
-    return Choices(
-        chosen=np.where(switch, best, base).astype(np.int64), abstained=np.asarray((best != base) & ~switch)
-    )
+    return Choices(chosen=np.where(switch, best, base).astype(np.int64), abstained=np.asarray((best != base) & ~switch))

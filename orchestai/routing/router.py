@@ -79,7 +79,9 @@ class Router:
         if not candidates:
             raise InputError("There is no candidate to route to.", remedy="Add a worker, or wait until one is back.")
         model = self.model
-        familiar = [each for each in candidates if model and (each.name in model.workers or each.name in self.newcomers)]
+        familiar = [
+            each for each in candidates if model and (each.name in model.workers or each.name in self.newcomers)
+        ]
         if model is None or embedding is None or not familiar:
             return _by_rule(text, task_type, candidates)
         if embedding.shape != (model.bank.shape[1],) or not np.isfinite(embedding).all():
@@ -113,7 +115,9 @@ class Router:
         elif place == base:
             reason = "the best single worker, and likely the best here"
         else:
-            reason = f"expected to succeed with {calibrated[place]:.0%}, {familiar[base].name} with {calibrated[base]:.0%}"
+            reason = (
+                f"expected to succeed with {calibrated[place]:.0%}, {familiar[base].name} with {calibrated[base]:.0%}"
+            )
         order = sorted(range(len(familiar)), key=lambda each: (-calibrated[each], costs[each]))
         return RoutingDecision(
             worker=familiar[place].name,

@@ -22,9 +22,7 @@ _FAMILY_ARRAYS = (
     *("form_mean", "form_variance", "members", "member_family"),
 )
 _GATE_ARRAYS = ("quantiles", "mean", "scale", "weights")
-_MODEL_ARRAYS = (
-    *("descriptions", "family_scores", "family_tokens", "mean_scores", "bank", "bank_scores", "stack"),
-)
+_MODEL_ARRAYS = (*("descriptions", "family_scores", "family_tokens", "mean_scores", "bank", "bank_scores", "stack"),)
 
 
 def save_router(

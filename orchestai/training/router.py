@@ -29,6 +29,8 @@ _FAMILY_PRIOR = 5.0
 _CLUSTERS = 8
 _LOSSES = (0.03, 0.06, 0.1, 0.15, 0.25)
 _MARGINS = (0.0, 0.01, 0.02, 0.04)
+_REACHED = (-0.5, 0.0, 1.0)  # standard errors above the best single worker
+_WORTHWHILE = 0.05
 _PRICE_WEIGHTS = (0.0, *np.geomspace(0.002, 2.0, 60).tolist())
 
 
@@ -214,8 +216,14 @@ def _light(data: RouterData, scores: Array, kinds: Sequence[str], train: Mask, h
 
 
 def _network(
-    data: RouterData, inputs: Array, scores: Array, labels: npt.NDArray[np.int64], rows: Mask, config: RouterConfig,
-    *, seed: int,
+    data: RouterData,
+    inputs: Array,
+    scores: Array,
+    labels: npt.NDArray[np.int64],
+    rows: Mask,
+    config: RouterConfig,
+    *,
+    seed: int,
 ) -> AttentionNetwork:
     from orchestai.training.router_network import train_network
 
@@ -357,11 +365,12 @@ def _tune_price(
 ) -> RoutingPolicy:
     """Find the weight of the price that is cheapest while the best single worker's success is still reached.
 
-    Reached means by one standard error of the paired difference; where nothing does so, by its mean.
+    Reached means by one standard error of the paired difference; where nothing does so, by its mean; and where
+    that saves nothing either, to within half a standard error, which these data cannot tell from equal.
     """
     rows = np.arange(len(scores))
     costs = np.where(np.isnan(scores), np.inf, data.expected_usd)
-    found: list[tuple[bool, float, float]] = []
+    found: list[tuple[int, float, float]] = []
     curve = []
     for weight in _PRICE_WEIGHTS:
         chosen = choose(success, known, costs, policy, base=base, price_weight=weight).chosen
@@ -370,10 +379,16 @@ def _tune_price(
         error = float(difference.std()) / max(len(difference), 1) ** 0.5
         usd = float(np.mean(costs[rows, chosen][np.isfinite(costs[rows, chosen])]))
         curve.append(PricePoint(price_weight=weight, success=float(np.nanmean(scores[rows, chosen])), usd=usd))
-        if difference.mean() >= 0:
-            found.append((float(difference.mean()) >= error, usd, weight))
-    sure = [entry for entry in found if entry[0]] or found
-    weight = min(sure, key=lambda entry: entry[1])[2] if sure else 0.0
+        standing = float(difference.mean()) / max(error, 1e-12)
+        found.append((sum(standing >= least for least in _REACHED), usd, weight))
+    dearest = policy.reference_usd * (1 - _WORTHWHILE)
+    for level in range(len(_REACHED), 0, -1):
+        reached = [entry for entry in found if entry[0] >= level and entry[1] <= dearest]
+        if reached:
+            weight = min(reached, key=lambda entry: entry[1])[2]
+            break
+    else:
+        weight = 0.0
     return policy.model_copy(update={"thrifty_weight": weight, "curve": tuple(curve)})
 
 
@@ -402,4 +417,3 @@ def _metrics(
         found[f"{name}_routed"] = 100 * float(np.nanmean(scores[rows, chosen]))
         found[f"{name}_usd"] = float(np.nanmean(costs[rows, chosen]))
     return found
-
