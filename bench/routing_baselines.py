@@ -81,18 +81,18 @@ def mean_scores(scores: Array) -> Array:
 
 
 def _best(success: Array, usable: npt.NDArray[np.bool_]) -> Columns:
-    return np.where(usable, success, -np.inf).argmax(1).astype(np.int64)
+    return np.asarray(np.where(usable, success, -np.inf).argmax(1), dtype=np.int64)
 
 
 def _oracle(test: RouterData) -> Columns:
     """The cheapest of those that did best."""
     scores = np.where(np.isnan(test.table.scores), -1.0, test.table.scores)
     best = scores == scores.max(1, keepdims=True)
-    return np.where(best, test.table.cost_usd, np.inf).argmin(1).astype(np.int64)
+    return np.asarray(np.where(best, test.table.cost_usd, np.inf).argmin(1), dtype=np.int64)
 
 
 def _folds(size: int, seed: int) -> Columns:
-    return np.random.default_rng(seed).integers(0, _FOLDS, size)
+    return np.asarray(np.random.default_rng(seed).integers(0, _FOLDS, size), dtype=np.int64)
 
 
 def _routed(success: Array, scores: Array) -> float:

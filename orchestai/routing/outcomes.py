@@ -225,7 +225,7 @@ def joined(tables: Sequence[OutcomeTable]) -> OutcomeTable:
         for field in fields(OutcomeTable)
         if field.name in ("ids", "texts", "families")
     }
-    measures = {}
+    measures: dict[str, Any] = {}
     for name in _MEASURES:
         whole = np.full((sum(map(len, tables)), len(workers)), np.nan)
         start = 0

@@ -200,7 +200,8 @@ def _names(kinds: Sequence[str], rows: Mask) -> tuple[str, ...]:
 
 
 def _place(target: Array, found: Array, rows: Mask, names: Sequence[str], all_names: Sequence[str]) -> None:
-    target[np.ix_(np.flatnonzero(rows), [all_names.index(name) for name in names])] = found
+    columns = np.array([all_names.index(name) for name in names], dtype=np.int64)
+    target[np.ix_(np.flatnonzero(rows), columns)] = found
 
 
 def _light(data: RouterData, scores: Array, kinds: Sequence[str], train: Mask, held: Mask) -> _Light:
