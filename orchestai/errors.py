@@ -29,6 +29,7 @@ OrchestAIError                     code, remedy
 ├── ResourceLimitError             a limit of ours or the caller's is reached
 │   ├── OverloadedError            worker, retry_after_s: too many calls wait already
 │   ├── BudgetExceededError
+│   ├── InfeasibleError        no assignment keeps to budget, success target and time limit
 │   └── DeadlineExceededError
 ├── ApprovalNeededError            a person has to allow the plan; execution_id, expires
 ├── ExecutionStoppedError          somebody cancelled it
@@ -393,6 +394,56 @@ class BudgetExceededError(ResourceLimitError):
         error.needed_usd = error.left_usd = None
         error.needed_tokens, error.left_tokens = needed, left
         return error
+
+
+class InfeasibleError(ResourceLimitError):
+    """No assignment of workers keeps to all limits of a plan; nothing was run.
+
+    Args:
+        budget_usd: The budget, if there is one.
+        min_success: The success target, if there is one.
+        max_latency_ms: The time limit, if there is one.
+        cheapest_usd: The least that a plan costs which keeps to the other limits; None if there is none.
+        best_success: The most success that can be had within the other limits.
+        fastest_ms: The least time within the other limits.
+        cheapest_workers: Columns of the workers of that cheapest plan.
+    """
+
+    code = "infeasible"
+
+    def __init__(
+        self,
+        *,
+        budget_usd: float | None,
+        min_success: float | None,
+        max_latency_ms: float | None,
+        cheapest_usd: float | None,
+        best_success: float | None,
+        fastest_ms: float | None,
+        cheapest_workers: tuple[int, ...] = (),
+    ) -> None:
+        limits = [
+            None if budget_usd is None else f"a budget of ${budget_usd:.6f}",
+            None if min_success is None else f"a success of at least {min_success:.4f}",
+            None if max_latency_ms is None else f"at most {max_latency_ms:.0f} ms",
+        ]
+        ways = [
+            None if cheapest_usd is None else f"a budget of ${cheapest_usd:.6f}, the cheapest feasible",
+            None if best_success is None else f"a success target of {best_success:.4f}",
+            None if fastest_ms is None else f"a limit of {fastest_ms:.0f} ms",
+        ]
+        found = " or ".join(filter(None, ways))
+        super().__init__(
+            f"No assignment of workers keeps to {' and '.join(filter(None, limits))}.",
+            remedy=f"What would do, other limits kept: {found}." if found else "Loosen more than one limit.",
+        )
+        self.budget_usd = budget_usd
+        self.min_success = min_success
+        self.max_latency_ms = max_latency_ms
+        self.cheapest_usd = cheapest_usd
+        self.best_success = best_success
+        self.fastest_ms = fastest_ms
+        self.cheapest_workers = cheapest_workers
 
 
 class DeadlineExceededError(ResourceLimitError):

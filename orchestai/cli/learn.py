@@ -14,7 +14,7 @@ from orchestai.cli import structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
 
-_train = typer.Typer(help="Train the planner.", no_args_is_help=True)
+_train = typer.Typer(help="Train the planner and the router.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +71,45 @@ def phase1(
     out.print(
         f"Loss {first['train_loss']:.3f} → {last['train_loss']:.3f} in {len(result.history)} epochs, "
         f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {safe(result.checkpoint)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@_train.command()
+def router(
+    data: Path = typer.Option(..., "--data", help="Folder of an import with outcomes."),
+    output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
+    epochs: int = typer.Option(None, "--epochs", min=1, help="Passes over the data of each network."),
+    seed: int = typer.Option(None, "--seed", min=0, help="Equal seeds give equal weights."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Learn from past outcomes which worker does what well, and when nobody can tell."""
+    from orchestai.app.routing import router_folder, train_router_on
+    from orchestai.config.training import RouterConfig
+
+    project = open_project(project_dir, target)
+    updates: dict[str, Any] = {"epochs": epochs, "seed": seed}
+    config = RouterConfig(**{name: value for name, value in updates.items() if value is not None})
+    with progress_bar() as bar:
+        task = bar.add_task("Router", total=config.folds + 1, note="")
+
+        def on_step(note: str) -> None:
+            bar.update(task, advance=1, note=note)
+
+        result = train_router_on(project, data, out=output or router_folder(project), config=config, on_step=on_step)
+    if as_json:
+        print_json(result._asdict())
+        return
+    found = result.metrics
+    out.print(
+        f"{result.rows} sub-tasks, {len(result.workers)} workers. Out of fold: best single worker "
+        f"{found['best_single']:.1f} %, routed {found['accuracy_routed']:.1f} %, "
+        f"thrifty {found['thrifty_routed']:.1f} % at ${found['thrifty_usd']:.6f}; "
+        f"AUC {found['auc']:.3f}, ECE {found['ece']:.3f}.\n"
+        f"Checkpoint: {safe(result.checkpoint)}",
         highlight=False,
         soft_wrap=True,
     )

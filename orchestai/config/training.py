@@ -43,6 +43,32 @@ class Phase1Config(Record):
     encoder_learning_rate: float = Field(default=1e-4, gt=0, le=1)
 
 
+class RouterConfig(Record):
+    """Training of the router.
+
+    Attributes:
+        folds: Members of the ensemble, each trained without one part of the data.
+        attention: Whether to train the attention networks; without them families and retrieval decide.
+        epochs: Passes over the data of each network.
+        batch_size: Sub-tasks a step.
+        learning_rate: Peak step size of AdamW.
+        dropout: Share of activations dropped in training.
+        weight_decay: Decay of AdamW.
+        seed: Equal seeds give equal weights on the same machine.
+        min_rows: Fewest sub-tasks with outcomes that are worth training on.
+    """
+
+    folds: int = Field(default=5, ge=2, le=20)
+    attention: bool = True
+    epochs: int = Field(default=12, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    seed: int = Field(default=7, ge=0)
+    min_rows: int = Field(default=100, ge=20)
+
+
 class SplitConfig(Record):
     """Percentages of the groups that go into each split.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from orchestai.errors import DataError
 from orchestai.importers.sink import ImportReport, ImportSink, RejectedRecordError
 from orchestai.importers.sources import iter_json_array, iter_lines, locate, read_json
 
-_CANDIDATES = "example_data__llm_candidates__default_llm.json"
-_QUERIES = "example_data__query_data__default_query_train.jsonl"
-HOLDS = f"train.json, {_QUERIES} and {_CANDIDATES} (each plain or .zst)"
+_SCORES = ("train.json", "test.json")
+_CANDIDATES = "*default_llm.json"
+_QUERIES = "*query*.jsonl"
+HOLDS = f"train.json or test.json, {_CANDIDATES} and, if known, {_QUERIES} (each plain or .zst)"
 _UNKNOWN = "unknown"
 _FAMILIES = {
     "agentverse-logicgrid": "Solve a logic puzzle about who lives where from a list of clues.",
@@ -40,20 +42,25 @@ def import_llmrouter(folder: Path, out: Path) -> ImportReport:
     """Import scored answers of the LLMRouter candidates.
 
     Args:
-        folder: Holds train.json (scores), the query file (families) and the candidates (prices).
+        folder: Holds train.json or test.json or both (scores), the candidates (prices) and, where families are
+            known, query files.
         out: Folder for catalog.yml, plans.parquet (one node a query) and outcomes.parquet.
 
     Raises:
         DataError: A file is missing or not what it should be.
         StorageError: `out` cannot be written.
     """
-    scores = locate(folder, "train.json", holds=HOLDS)
-    queries = locate(folder, _QUERIES, holds=HOLDS)
-    workers = _workers(locate(folder, _CANDIDATES, holds=HOLDS))
+    scores = [path for name in _SCORES if (path := _first(folder, name))] or [locate(folder, _SCORES[0], holds=HOLDS)]
+    candidates = _first(folder, _CANDIDATES)
+    if candidates is None:
+        raise DataError(f"{folder} has no {_CANDIDATES}.", remedy=f"The folder should hold {HOLDS}.")
+    workers = _workers(candidates)
     with ImportSink("llmrouter", out) as sink:
-        families = _families(queries, sink)
+        families = {}
+        for queries in _matches(folder, _QUERIES):
+            families |= _families(queries, sink)
         used: dict[str, None] = {}
-        for position, record in enumerate(iter_json_array(scores)):
+        for path, position, record in _records(scores):
             try:
                 question, answers = _check(record, workers)
                 query_id = query_id_of(question)
@@ -63,12 +70,30 @@ def import_llmrouter(folder: Path, out: Path) -> ImportReport:
                 for model, score in answers.items():
                     sink.add_outcome(query_id, model, family, score=score, prompt_chars=len(question))
             except RejectedRecordError as refusal:
-                sink.reject(str(refusal), file=scores, position=position, record=record)
+                sink.reject(str(refusal), file=path, position=position, record=record)
         types = [
             TaskType(name=name, description=_FAMILIES.get(name, f"Answer a question of the family {name}."))
             for name in sorted(used) or [_UNKNOWN]
         ]
         return sink.finish(ImportedCatalog(source="llmrouter", tasks=TaskCatalog(types=tuple(types)), workers=workers))
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    """Files of this name, plain or compressed, a plain one before its compressed twin, each name once."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob(pattern)) + sorted(folder.glob(f"{pattern}.zst")):
+        found.setdefault(path.name.removesuffix(".zst"), path)
+    return list(found.values())
+
+
+def _first(folder: Path, pattern: str) -> Path | None:
+    return next(iter(_matches(folder, pattern)), None)
+
+
+def _records(paths: list[Path]) -> Iterator[tuple[Path, int, Any]]:
+    for path in paths:
+        for position, record in enumerate(iter_json_array(path)):
+            yield path, position, record
 
 
 def query_id_of(question: str) -> str:
