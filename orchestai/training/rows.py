@@ -14,9 +14,10 @@ from orchestai.contracts import MAX_SUBTASKS, PlanExample, Split, TaskCatalog, W
 from orchestai.embeddings.protocol import TextEncoder, pool
 from orchestai.errors import DataError, InputError
 from orchestai.planner.agreement import PlanShape
-from orchestai.planner.hints import CatalogHints, HintWeights, fit_hints, ridge_scores
+from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import transition_prior
 from orchestai.training.batches import UNKNOWN, Row
+from orchestai.training.hint_rows import cross_fitted_hints
 from orchestai.training.synthesize import is_synthetic
 
 
@@ -64,7 +65,7 @@ def prepare_rows(
     texts = [example.instruction for example in train]
     held_texts = [example.instruction for example in validation]
     made = np.array([is_synthetic(example) for example in train])
-    hints, scores = _hints(texts, pooled, presence, [example.group or example.id for example in train], ~made)
+    hints, scores = cross_fitted_hints(texts, pooled, presence, [e.group or e.id for e in train], made)
     held_scores = ridge_scores(hints, held_texts, held_pooled)
     described = CatalogHints(tasks)
     features = np.concatenate([scores[..., None], described(texts)], axis=-1)
@@ -79,33 +80,6 @@ def prepare_rows(
         longest=max(len(shape.types) for shape in shapes),
         digest=_digest(train, validation),
     )
-
-
-def _hints(
-    texts: Sequence[str],
-    pooled: npt.NDArray[np.float32],
-    presence: npt.NDArray[np.float32],
-    groups: Sequence[str],
-    real: npt.NDArray[np.bool_],
-) -> tuple[HintWeights, npt.NDArray[np.float32]]:
-    """Fit the ridge on the real rows; return it with scores of all rows, none fitted on the row itself.
-
-    Synthetic rows share phrases across groups. A ridge fitted on them would look surer of them than it is of
-    unseen instructions, and the network would learn to trust it.
-    """
-    import os
-    mode = os.environ.get("SYN_HINTS", "real")
-    if not real.any() or real.all():
-        return fit_hints(texts, pooled, presence, groups)
-    if mode == "some":
-        rng = np.random.default_rng(0)
-        chosen = np.flatnonzero(real).tolist() + rng.choice(np.flatnonzero(~real), size=min(int((~real).sum()), 800), replace=False).tolist()
-    else:
-        chosen = np.flatnonzero(real).tolist()
-    hints, fitted = fit_hints([texts[i] for i in chosen], pooled[chosen], presence[chosen], [groups[i] for i in chosen])
-    scores = ridge_scores(hints, texts, pooled)
-    scores[chosen] = fitted
-    return hints, scores
 
 
 def check_catalog(tasks: TaskCatalog) -> None:

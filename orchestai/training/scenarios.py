@@ -189,9 +189,7 @@ def _about(scenario: Scenario, kind: Kind, room: int, rng: random.Random) -> Non
         _write_up(scenario, block, results, rng)
 
 
-def _reason(
-    scenario: Scenario, block: list[Need], kind: Kind, about: Kind | int, base: tuple[int, ...]
-) -> int:
+def _reason(scenario: Scenario, block: list[Need], kind: Kind, about: Kind | int, base: tuple[int, ...]) -> int:
     """Add a sum over the material; return its node."""
     listed = [need.node for need in block if need.phrases == "extract"]
     if kind == "image" and not isinstance(about, int):

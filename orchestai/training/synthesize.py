@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from orchestai.contracts import PlanExample, TaskCatalog, planning_text
 from orchestai.errors import InputError
@@ -18,6 +19,9 @@ from orchestai.training.wording import Wording
 
 GROUP = "synthetic"
 """Groups of synthetic examples start with this."""
+
+FOLDS = 2
+"""Rows of different folds are worded with different phrases; a row's group names its fold."""
 
 _LANGUAGES = {"en": 76, "de": 10, "es": 7, "fr": 7}
 _NEAR = 0.7
@@ -46,8 +50,10 @@ def synthesize(
         InputError: The phrases cannot make so many different instructions.
     """
     rng = random.Random(f"{GROUP}-{seed}")
-    wordings = {book.language: Wording(book, rng) for book in (load_books() if books is None else books)}
-    shares = {language: _LANGUAGES.get(language, 5) for language in wordings}
+    spoken = load_books() if books is None else books
+    wordings = {(book.language, fold): Wording(book.fold(fold, FOLDS), rng) for book in spoken for fold in range(FOLDS)}
+    languages = [book.language for book in spoken]
+    shares = [_LANGUAGES.get(language, 5) for language in languages]
     far = _Distance(avoid)
     seen: set[str] = set()
     made: list[PlanExample] = []
@@ -59,7 +65,8 @@ def synthesize(
                 f"Only {len(made)} different instructions came of {tries} draws; {rows} were asked for.",
                 remedy="Ask for fewer, or give more phrases.",
             )
-        wording = wordings[rng.choices(list(shares), weights=list(shares.values()))[0]]
+        fold = rng.randrange(FOLDS)
+        wording = wordings[rng.choices(languages, weights=shares)[0], fold]
         scenario = draw_scenario(rng)
         if len(scenario.task_types) > max_subtasks or not wording.speaks(scenario):
             continue
@@ -74,7 +81,7 @@ def synthesize(
                 instruction=text,
                 task_types=tuple(scenario.task_types),
                 dependencies=tuple(scenario.dependencies),
-                group=f"{GROUP}-{seed}-{len(made)}",
+                group=f"{GROUP}-{fold}",
                 split="train",
             )
         )
@@ -118,11 +125,9 @@ class _Distance:
         for pair in pairs:
             for index in self._holders.get(pair, ()):
                 common[index] = common.get(index, 0) + 1
-        return any(
-            count / (len(pairs) + len(self._sets[index]) - count) >= _NEAR for index, count in common.items()
-        )
+        return any(count / (len(pairs) + len(self._sets[index]) - count) >= _NEAR for index, count in common.items())
 
 
 def _pairs(text: str) -> frozenset[str]:
     words = ["", *normalized(text).split()]
-    return frozenset(f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+    return frozenset(f"{first} {second}" for first, second in pairwise(words))

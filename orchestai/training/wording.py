@@ -199,7 +199,7 @@ class Wording:
 
     def _frame(self, form: Form, text: str) -> str:
         frame = self._rng.choice(self._book.frames[form])
-        if text[-1] in ".!?\"”»“`;" and self._rng.random() < 0.9:
+        if text[-1] in '.!?"”»“`;' and self._rng.random() < 0.9:
             frame = self._book.frames[form][0]
         return frame.replace("{" + form + "}", text)
 
@@ -264,7 +264,7 @@ def _sentence(text: str) -> str:
     if not text:
         return text
     start = text[0].upper() + text[1:]
-    return start if start[-1] in ".!?…:\"”»“`" else f"{start}."
+    return start if start[-1] in '.!?…:"”»“`' else f"{start}."
 
 
 def _casual(text: str) -> str:

@@ -90,8 +90,15 @@ def test_a_language_can_word_most_scenarios(book: PhraseBook) -> None:
     assert spoken > 190
 
 
-def _plan(scenario: Scenario) -> list[tuple[str, tuple[int, ...]]]:
-    return list(zip(scenario.task_types, scenario.dependencies, strict=True))
+def test_folds_of_a_book_share_no_phrase_and_together_are_the_book() -> None:
+    book = next(book for book in load_books() if book.language == "en")
+    halves = [book.fold(number, 2) for number in (0, 1)]
+    for need, forms in book.asks.items():
+        for form, lines in forms.items():
+            first, second = (half.asks[need][form] for half in halves)
+            assert set(first) | set(second) == set(lines)
+            assert len(lines) < 2 or len(first) + len(second) == len(lines)
+    assert {e.group for e in synthesize(rows=50, seed=1)} == {"synthetic-0", "synthetic-1"}
 
 
 def _scenarios(count: int = 4000) -> list[Scenario]:

@@ -79,6 +79,14 @@ class PhraseBook(Record):
             raise ValueError("; ".join(problems))
         return self
 
+    def fold(self, number: int, folds: int) -> PhraseBook:
+        """Return the book with every `folds`-th phrase of `asks`, from `number` on; short lists stay whole."""
+        asks = {
+            need: {form: lines[number::folds] if len(lines) >= folds else lines for form, lines in forms.items()}
+            for need, forms in self.asks.items()
+        }
+        return self.model_copy(update={"asks": asks})
+
     def phrases(self) -> Iterator[tuple[str, str]]:
         """Yield every phrase with the place where it stands."""
         for section in ("sources", "tags", "results", "slots", "negations", "frames"):
