@@ -51,6 +51,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     project = load_project(options.project)
     parts = split_given([record.to_example() for record in read_starter(options.corpus)])
     more = _with_synthetic(parts, project)
+    recipe = project.training.phase1
+    if len(more.train) > len(parts.train):
+        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, project.training.synthetic.epochs)})
     seeds = list(range(options.seed, options.seed + options.seeds))
     results = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     epochs=options.epochs,
                     out=Path(scratch) / f"checkpoint-{seed}",
                     workers=project.workers,
-                    recipe=project.training.phase1,
+                    recipe=recipe,
                     sizes=project.planner,
                 )
             results.append(full_results(learned, simple, parts, project.tasks))

@@ -66,16 +66,20 @@ def train_phase1(
     from orchestai.training.phase1 import train
     from orchestai.training.synthesize import with_synthetic
 
+    recipe = config or project.training.phase1
     synthetic = project.training.synthetic
+    more = with_synthetic(
+        examples,
+        rows=synthetic.rows,
+        seed=synthetic.seed,
+        tasks=tasks,
+        max_subtasks=project.planner.max_subtasks,
+    )
+    if len(more) > len(examples):
+        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, synthetic.epochs)})
     return train(
-        config or project.training.phase1,
-        with_synthetic(
-            examples,
-            rows=synthetic.rows,
-            seed=synthetic.seed,
-            tasks=tasks,
-            max_subtasks=project.planner.max_subtasks,
-        ),
+        recipe,
+        more,
         tasks=tasks,
         workers=workers,
         encoder=load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings),
