@@ -12,7 +12,7 @@ on what is decided here by the same conventions as in the starter corpus:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -130,6 +130,10 @@ _TYPES = {
     "extract_self": EXTRACT,
     "summarize_self": SUMMARIZE,
 }
+
+
+_WRITTEN_UP = {"reason_self": 0.4, "extract_self": 0.3, "classify_self": 0.3}
+"""How often a piece of writing is made of what stands for itself."""
 
 
 def draw_scenario(rng: random.Random, *, largest: int = 7) -> Scenario:
@@ -252,16 +256,12 @@ def _alone(scenario: Scenario, room: int, rng: random.Random) -> None:
     block.append(Need(choice, node))
     if room < 2:
         return
-    follow: dict[str, Callable[[], None]] = {
-        "write_free": lambda: _abroad(scenario, block, node, rng, 0.5),
-        "fact": lambda: _abroad(scenario, block, node, rng, 0.12),
-        "code": lambda: _after_code(scenario, block, node, rng),
-        "code_fix": lambda: _after_code(scenario, block, node, rng),
-        "reason_self": lambda: _write_up(scenario, block, [node], rng) if rng.random() < 0.4 else None,
-        "extract_self": lambda: _write_up(scenario, block, [node], rng) if rng.random() < 0.3 else None,
-        "classify_self": lambda: _write_up(scenario, block, [node], rng) if rng.random() < 0.3 else None,
-    }
-    follow.get(choice, lambda: None)()
+    if choice in ("write_free", "fact"):
+        _abroad(scenario, block, node, rng, 0.5 if choice == "write_free" else 0.12)
+    elif choice in ("code", "code_fix"):
+        _after_code(scenario, block, node, rng)
+    elif choice in _WRITTEN_UP and rng.random() < _WRITTEN_UP[choice]:
+        _write_up(scenario, block, [node], rng)
 
 
 def _alone_and_joined(scenario: Scenario, block: list[Need], rng: random.Random) -> None:
