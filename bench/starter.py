@@ -18,7 +18,8 @@ from bench.learned import load_learned, train_learned
 from bench.measure import baselines, full_results
 from bench.planning import add_common_options, print_summary
 from bench.report import data_sha256, over_seeds, write_report
-from bench.splits import split_given
+from bench.splits import Parts, split_given
+from orchestai.config import Project
 from orchestai.contracts import PlanPredictor
 from orchestai.embeddings import load_encoder
 from orchestai.errors import OrchestAIError
@@ -49,6 +50,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     project = load_project(options.project)
     parts = split_given([record.to_example() for record in read_starter(options.corpus)])
+    more = _with_synthetic(parts, project)
+    recipe = project.training.phase1
+    if len(more.train) > len(parts.train):
+        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, project.training.synthetic.epochs)})
     seeds = list(range(options.seed, options.seed + options.seeds))
     results = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -62,25 +67,45 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 )
             elif not options.baselines_only:
                 learned = train_learned(
-                    parts,
+                    more,
                     tasks=project.tasks,
                     encoder=encoder,
                     seed=seed,
                     epochs=options.epochs,
                     out=Path(scratch) / f"checkpoint-{seed}",
                     workers=project.workers,
-                    recipe=project.training.phase1,
+                    recipe=recipe,
                     sizes=project.planner,
                 )
             results.append(full_results(learned, simple, parts, project.tasks))
     return write_report(
         options.out,
         bench="starter",
-        data={"corpus": options.corpus.name, "examples": parts.counts()},
+        data={
+            "corpus": options.corpus.name,
+            "examples": parts.counts(),
+            "synthetic": len(more.train) - len(parts.train),
+        },
         sha256=data_sha256([options.corpus]),
         seed=seeds[0] if len(seeds) == 1 else seeds,
         results=over_seeds(results),
     )
+
+
+def _with_synthetic(parts: Parts, project: Project) -> Parts:
+    """Give the learned planner what the project's recipe adds; baselines and evaluation never see it."""
+    from orchestai.training.synthesize import with_synthetic
+
+    synthetic = project.training.synthetic
+    everything = with_synthetic(
+        [*parts.train, *parts.validation, *parts.test],
+        rows=synthetic.rows,
+        seed=synthetic.seed,
+        tasks=project.tasks,
+        max_subtasks=project.planner.max_subtasks,
+    )
+    added = everything[len(parts.train) + len(parts.validation) + len(parts.test) :]
+    return parts._replace(train=[*parts.train, *added])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,6 +51,8 @@ def train_phase1(
 ) -> TrainResult:
     """Train the planner on `examples` and save the best checkpoint to `out`.
 
+    As many synthetic examples as `training.synthetic` says join the training split.
+
     Raises:
         DataError: There are too few examples.
         StorageError: The checkpoint cannot be written.
@@ -62,10 +64,22 @@ def train_phase1(
         )
     from orchestai.embeddings import load_encoder
     from orchestai.training.phase1 import train
+    from orchestai.training.synthesize import with_synthetic
 
-    return train(
-        config or project.training.phase1,
+    recipe = config or project.training.phase1
+    synthetic = project.training.synthetic
+    more = with_synthetic(
         examples,
+        rows=synthetic.rows,
+        seed=synthetic.seed,
+        tasks=tasks,
+        max_subtasks=project.planner.max_subtasks,
+    )
+    if len(more) > len(examples):
+        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, synthetic.epochs)})
+    return train(
+        recipe,
+        more,
         tasks=tasks,
         workers=workers,
         encoder=load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings),

@@ -34,6 +34,7 @@ from orchestai.config.training import (
     Phase1Config,
     RewardConfig,
     SplitConfig,
+    SyntheticConfig,
     TrainingConfig,
     TrainingDataConfig,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "SourceConfig",
     "SplitConfig",
     "StepConfig",
+    "SyntheticConfig",
     "TelemetryConfig",
     "TokenConfig",
     "TracingConfig",

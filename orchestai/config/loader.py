@@ -171,7 +171,7 @@ class _Loading:
             endpoint=sections.endpoint,
             simulator=sections.simulator,
             service=sections.service,
-            training=TrainingConfig(split=data.split, min_rows=data.min_rows, phase1=phase1),
+            training=TrainingConfig(**dict(data), phase1=phase1),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             prompts=tuple(prompt for file in parts[PROMPTS.name] for prompt in file.prompts),
             expectations={suite.table: suite for suite in suites},

@@ -90,16 +90,32 @@ class SplitConfig(Record):
         return self
 
 
+class SyntheticConfig(Record):
+    """Instructions made by a grammar, beside the real ones of the training split.
+
+    Attributes:
+        rows: How many; 0 means none. Catalogs without the default task types never get any.
+        seed: Of all draws: equal seeds make equal instructions.
+        epochs: Passes over the data, at most, where they hold synthetic rows: there are many more steps a pass.
+    """
+
+    rows: int = Field(default=0, ge=0, le=100_000)
+    seed: int = Field(default=11, ge=0)
+    epochs: int = Field(default=6, ge=1)
+
+
 class TrainingDataConfig(Record):
     """The data to train on.
 
     Attributes:
         split: How the examples are divided.
         min_rows: Fewest examples that are worth training on.
+        synthetic: What is added to the training split.
     """
 
     split: SplitConfig = SplitConfig()
     min_rows: int = Field(default=50, ge=3)
+    synthetic: SyntheticConfig = SyntheticConfig()
 
 
 class TrainingConfig(TrainingDataConfig):

@@ -14,9 +14,11 @@ from orchestai.contracts import MAX_SUBTASKS, PlanExample, Split, TaskCatalog, W
 from orchestai.embeddings.protocol import TextEncoder, pool
 from orchestai.errors import DataError, InputError
 from orchestai.planner.agreement import PlanShape
-from orchestai.planner.hints import CatalogHints, HintWeights, fit_hints, ridge_scores
+from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import transition_prior
 from orchestai.training.batches import UNKNOWN, Row
+from orchestai.training.hint_rows import cross_fitted_hints
+from orchestai.training.synthesize import is_synthetic
 
 
 class PlannerData(NamedTuple):
@@ -195,7 +197,9 @@ def _features(
     texts = [example.instruction for example in examples.train]
     held_texts = [example.instruction for example in examples.validation]
     presence = (type_counts(examples.shapes, len(tasks)) > 0).float().numpy()
-    hints, scores = fit_hints(texts, pooled, presence, [example.group or example.id for example in examples.train])
+    groups = [example.group or example.id for example in examples.train]
+    made = np.array([is_synthetic(example) for example in examples.train])
+    hints, scores = cross_fitted_hints(texts, pooled, presence, groups, made)
     held_scores = ridge_scores(hints, held_texts, held_pooled)
     described = CatalogHints(tasks)
     return Features(
