@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve, service, workers
+from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve, service, tune, workers
 from orchestai.cli.console import err, print_error
 from orchestai.errors import ApprovalNeededError, InputError, OrchestAIError, RefusedError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, serve, service, run, durable, data, learn, logs, workers, config, doctor):
+for module in (init, serve, service, run, durable, data, learn, tune, logs, workers, config, doctor):
     module.register(app)
 
 

@@ -125,7 +125,9 @@ class HybridPlanner:
         nodes = self._rules.plan_graph(instruction).nodes
         if any(self._tasks[node.task_type].modality is not Modality.CHAT for node in nodes):
             return None  # a picture or a recording needs a worker of its own
-        return WorkflowGraph(nodes=(Subtask(task_type=nodes[-1].task_type, description=instruction.text),), dependencies=((),))
+        return WorkflowGraph(
+            nodes=(Subtask(task_type=nodes[-1].task_type, description=instruction.text),), dependencies=((),)
+        )
 
     def _finish(
         self,
