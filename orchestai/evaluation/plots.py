@@ -11,7 +11,7 @@ import numpy as np
 from orchestai.contracts import PlanExample, PlanPrediction, WorkflowGraph
 from orchestai.errors import InputError
 from orchestai.evaluation.confusion import ConfusionMatrix
-from orchestai.evaluation.metrics import edges, reliability
+from orchestai.evaluation.metrics import brier, edges, reliability
 
 _BLUE, _ORANGE, _GREY, _GREEN, _RED = "#2b6cb0", "#dd6b20", "#718096", "#2f855a", "#c53030"
 _DPI = 120
@@ -78,7 +78,7 @@ def confusion_plot(matrix: ConfusionMatrix, *, title: str = "Task types: gold an
 def calibration_plot(
     confidences: Sequence[float], correct: Sequence[float], *, title: str = "Calibration of the confidence"
 ) -> bytes:
-    """Draw accuracy over confidence in bins of equal mass, with the expected calibration error.
+    """Draw accuracy over confidence in bins of equal mass, with calibration error and Brier score.
 
     Raises:
         InputError: There is no sample, or a confidence is outside 0..1.
@@ -86,12 +86,15 @@ def calibration_plot(
     rows = reliability(confidences, correct)
     total = sum(n for _, _, n in rows)
     error = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in rows) / total
+    squared = brier(confidences, correct)
     figure, axes = _figure(5.2, 5)
     axes.plot([0, 1], [0, 1], linestyle="--", color=_GREY, label="perfect")
     axes.plot([row[0] for row in rows], [row[1] for row in rows], marker="o", color=_BLUE, label=f"{len(rows)} bins")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
-    _label(axes, f"{title}\nECE {error:.3f}, n = {total}", "mean confidence", "share of right plans")
+    _label(
+        axes, f"{title}\nECE {error:.3f}, Brier {squared:.3f}, n = {total}", "mean confidence", "share of right plans"
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     return _png(figure)
@@ -127,6 +130,31 @@ def comparison_plot(
     axes.set_ylim(0, 1.12)
     _label(axes, title, "metric", "score")
     axes.legend(loc="upper right", ncols=min(4, len(results)), fontsize=8)
+    return _png(figure)
+
+
+def threshold_plot(
+    thresholds: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    chosen: float,
+    title: str = "What the threshold on the confidence does",
+) -> bytes:
+    """Draw shares or scores (0..1) over the threshold, with the chosen one marked.
+
+    Raises:
+        InputError: There is nothing to draw.
+    """
+    if not thresholds or not curves:
+        raise InputError("There is no threshold to draw.")
+    figure, axes = _figure(6.5, 4.2)
+    for (name, values), colour in zip(curves.items(), (_GREY, _BLUE, _ORANGE, _GREEN, _RED), strict=False):
+        axes.plot(thresholds, values, label=name, color=colour)
+    axes.axvline(chosen, color=_RED, linestyle="--", label=f"configured: {chosen:g}")
+    axes.set_ylim(-0.02, 1.02)
+    _label(axes, title, "threshold", "share or score")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return _png(figure)
 
 

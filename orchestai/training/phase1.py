@@ -30,6 +30,7 @@ from orchestai.planner.model import (
 )
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
 from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.distributed import Processes
 from orchestai.training.losses import LossParts, supervised_losses
 from orchestai.training.rows import PlannerData, check_catalog, prepare_rows
 from orchestai.training.state import Averages, TrainingState, discard_state, load_state, save_state
@@ -69,6 +70,7 @@ class _Lesson(NamedTuple):
     workers: DescribedWorkers
     config: Phase1Config
     device: torch.device
+    processes: Processes
 
 
 def train(
@@ -105,9 +107,10 @@ def train(
         StorageError: The checkpoint or the state cannot be written.
     """
     check_catalog(tasks)
-    device = _device(config)
+    processes = Processes.started(cpu=config.device == "cpu")
+    device = processes.device or _device(config)
     with _one_thread():
-        return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device)
+        return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device, processes)
 
 
 def _train(
@@ -121,16 +124,19 @@ def _train(
     on_epoch: Callable[[dict[str, Any]], None] | None,
     resume: bool,
     device: torch.device,
+    processes: Processes,
 ) -> TrainResult:
     started = time.monotonic()
-    data = prepare_rows(examples, tasks=tasks, workers=workers, encoder=encoder, max_subtasks=planner.max_subtasks)
-    lesson = _Lesson(
-        data=data,
-        types=DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder))),
-        workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
-        config=config,
-        device=device,
-    )
+    with processes.main_first():
+        data = prepare_rows(examples, tasks=tasks, workers=workers, encoder=encoder, max_subtasks=planner.max_subtasks)
+        lesson = _Lesson(
+            data=data,
+            types=DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder))),
+            workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
+            config=config,
+            device=device,
+            processes=processes,
+        )
     sizes = NetworkConfig(
         hidden_size=encoder.hidden_size,
         trained_types=len(tasks),
@@ -158,11 +164,11 @@ def _train(
         begun = time.monotonic()
         # Seeded by epoch, so that a resumed training draws what an uninterrupted one would have drawn.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 100_003 + epoch)
+            torch.manual_seed(processes.seed(config.seed * 100_003 + epoch))
             rng = random.Random(config.seed * 100_003 + epoch)
             trained = _run_epoch(ensemble, optimizer, averages, lesson, rng, epoch)
         with averages.swapped_in(ensemble):
-            validated, metrics = _validate(ensemble, lesson)
+            validated, metrics = processes.decided(lambda: _validate(ensemble, lesson))
             row: dict[str, Any] = {
                 "epoch": epoch,
                 "train_loss": trained["documented"],
@@ -173,13 +179,16 @@ def _train(
                 "seconds": time.monotonic() - begun,
             }
             state.see(row, ensemble)
-        save_state(folder, fingerprint, state, ensemble, optimizer, averages)
-        if on_epoch:
-            on_epoch(row)
+        if processes.main:
+            save_state(folder, fingerprint, state, ensemble, optimizer, averages)
+            if on_epoch:
+                on_epoch(row)
 
     ensemble.load_state_dict(state.best)
     ensemble.eval()
-    decoding, calibration, metrics = tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
+    decoding, calibration, metrics = processes.decided(
+        lambda: tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
+    )
     seconds = seconds_before + time.monotonic() - started
     metrics |= {
         "train_loss": state.history[-1]["train_loss"],
@@ -194,8 +203,9 @@ def _train(
         decoding=decoding,
         calibration=calibration,
     )
-    _save(out, ensemble, data, setup, metrics, state, config)
-    discard_state(folder)
+    processes.decided(lambda: _save(out, ensemble, data, setup, metrics, state, config))
+    if processes.main:
+        discard_state(folder)
     return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
 
 
@@ -221,16 +231,18 @@ def _run_epoch(
         for network, order in zip(networks, orders, strict=True):
             picked = order[step * config.batch_size : (step + 1) * config.batch_size]
             rows = [_maybe_compose(data, index, rng, network.config.max_subtasks) for index in picked]
-            parts = _losses(network, rows, lesson)
-            total = parts.total(config.lambda_dag)
-            numbers = _numbers(parts, config)
-            if not torch.isfinite(total):
+            numbers: Metrics = {}
+            if mine := lesson.processes.share(rows):
+                parts = _losses(network, mine, lesson)
+                numbers = _numbers(parts, config)
+                parts.total(config.lambda_dag).backward()
+            numbers = lesson.processes.average(network, numbers, len(mine))
+            if not math.isfinite(numbers["total"]):
                 named = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
                 raise DataError(
                     f"The loss is {numbers['total']} in epoch {epoch}, step {step + 1}: {named}.",
                     remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
                 )
-            total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
             for name, value in numbers.items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows)

@@ -40,6 +40,18 @@ def proposer(project: Project, confidence: float, favourite: str = "sim-coder") 
     return ScriptedProposer(confidence, GRAPH, project.workers.index(favourite), len(project.workers))
 
 
+async def test_a_learned_planner_that_fails_gives_way_and_the_plan_says_why(project: Project) -> None:
+    class Failing(ScriptedProposer):
+        def propose(self, _instruction: Instruction) -> LearnedProposal:
+            raise InputError("no words to encode")
+
+    failing = Failing(0.9, GRAPH, 0, len(project.workers))
+    plan = await hybrid(project, learned=failing).plan(INSTRUCTION)
+    assert plan.planner == "rules"
+    assert plan.fallback_reason == "learned planner: invalid_input: no words to encode"
+    assert plan.model_version is None
+
+
 @pytest.mark.parametrize("confidence", [0.6, 0.95])
 async def test_a_confident_learned_plan_is_used(project: Project, confidence: float) -> None:
     plan = await hybrid(project, learned=proposer(project, confidence)).plan(INSTRUCTION)
