@@ -115,6 +115,7 @@ def search(
     ranges: Mapping[str, Range] = RANGES,
     on_epoch: Callable[[int, dict[str, Any]], None] | None = None,
     on_trial: Callable[[Trial, float | None], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> StudyResult:
     """Try recipes until the study has `trials` of them, or the time is over.
 
@@ -131,6 +132,7 @@ def search(
         ranges: What is searched.
         on_epoch: Called with the trial's number and each row of its history.
         on_trial: Called with each trial that ended and the best objective so far.
+        clock: Monotonic seconds.
 
     Raises:
         InputError: `trials` or `timeout_s` makes no sense.
@@ -141,14 +143,14 @@ def search(
         raise InputError(f"`trials` must be >= 1, got {trials}.")
     if timeout_s is not None and timeout_s <= 0:
         raise InputError(f"`timeout` must be > 0 seconds, got {timeout_s:g}.")
-    ends = None if timeout_s is None else time.monotonic() + timeout_s
+    ends = float("inf") if timeout_s is None else clock() + timeout_s
     with _alone(storage), _study(storage, name, given.seed) as study:
         _take_up(study, given, ranges)
-        while len(found := _ended(study)) < trials and (ends is None or time.monotonic() < ends):
+        while len(found := _ended(study)) < trials and clock() < ends:
             trial = study.ask()
             recipe = given.model_copy(update={key: _suggest(trial, key, where) for key, where in ranges.items()})
             try:
-                ended = _run(study, trial, recipe, train_once, on_epoch, ends)
+                ended = _run(study, trial, recipe, train_once, on_epoch, lambda: clock() >= ends)
             except _OutOfTimeError:
                 break
             if ended and on_trial:
@@ -162,7 +164,7 @@ def _run(
     recipe: Phase1Config,
     train_once: TrainOnce,
     on_epoch: Callable[[int, dict[str, Any]], None] | None,
-    ends: float | None,
+    over: Callable[[], bool],
 ) -> bool:
     """Run one trial to its end and note it; a trial that is cut off is noted as failed and queued again."""
     import optuna
@@ -171,7 +173,7 @@ def _run(
         trial.report(objective(row), row["epoch"])
         if on_epoch:
             on_epoch(trial.number, row)
-        if ends is not None and time.monotonic() >= ends:
+        if over():
             raise _OutOfTimeError
         if trial.should_prune():
             raise optuna.TrialPruned

@@ -9,7 +9,7 @@ import pytest
 
 from orchestai.config import Project, RoutingConfig
 from orchestai.contracts import Budget, Instruction, Modality, Subtask, WorkflowGraph
-from orchestai.errors import NoWorkerError
+from orchestai.errors import InputError, NoWorkerError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
 from tests.planner.scripted_llm import Script, proposal

@@ -110,18 +110,17 @@ def test_trials_that_fall_behind_are_pruned(tmp_path: Path) -> None:
 
 
 def test_the_time_ends_a_trial_too(tmp_path: Path) -> None:
-    import time
+    seconds = [0.0]
+    epochs: list[int] = []
 
-    def slow(recipe: Phase1Config, after: OnEpoch) -> tuple[list[dict[str, Any]], int]:
-        if calls:
-            time.sleep(1.5)
-        calls.append(1)
-        return less_dropout_is_better(recipe, after)
+    def two_seconds_an_epoch(number: int, _row: dict[str, Any]) -> None:
+        epochs.append(number)
+        seconds[0] += 2
 
-    calls: list[int] = []
-    found = run(tmp_path, slow, trials=50, timeout_s=1.4)
+    found = run(tmp_path, trials=50, timeout_s=9, clock=lambda: seconds[0], on_epoch=two_seconds_an_epoch)
+    assert epochs == [0, 0, 0, 1, 1], "the second trial ends after 10 seconds"
     assert len(found.trials) == 1
-    assert len(calls) == 2
+    assert len(run(tmp_path, trials=2).trials) == 2
 
 
 def test_a_recipe_whose_loss_explodes_costs_one_trial(tmp_path: Path) -> None:

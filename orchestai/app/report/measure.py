@@ -46,7 +46,7 @@ def families(examples: Sequence[PlanExample], predictions: Predictions) -> list[
 
     rows = []
     for family in FAMILIES:
-        found = []
+        found: list[dict[str, Any]] = []
         for member, places in by_family(examples, family).items():
             if family == "template" and len(places) < _FEWEST:
                 continue
