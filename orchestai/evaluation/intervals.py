@@ -17,7 +17,8 @@ def bootstrap_mean(
     """Return the mean of `values` with its 95 % interval, as `mean`, `low`, `high`.
 
     Whole groups are drawn, because instances of one template are right or wrong together; drawing them one
-    by one would make the interval too narrow.
+    by one would make the interval too narrow. Where there is one group only, its rows are drawn: drawn whole it
+    would always give the same, and the interval would claim a certainty that nobody has.
 
     Args:
         values: [N] scores, or differences of scores on the same samples.
@@ -27,6 +28,8 @@ def bootstrap_mean(
     """
     codes = {name: code for code, name in enumerate(dict.fromkeys(groups))}
     member = np.array([codes[name] for name in groups])
+    if len(codes) == 1:
+        member, codes = np.arange(len(values)), {str(row): row for row in range(len(values))}
     sums = np.bincount(member, weights=values, minlength=len(codes))  # (G,)
     sizes = np.bincount(member, minlength=len(codes))  # (G,)
     draws = np.random.default_rng(seed).integers(0, len(codes), size=(resamples, len(codes)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -160,10 +161,13 @@ def threshold_plot(
 
 def plan_pair(gold: DrawnPlan, predicted: DrawnPlan, *, title: str = "Plan") -> bytes:
     """Draw the gold plan and the predicted one side by side, parents to the left of children."""
-    figure, (left, right) = _figures(2, max(7.0, 3.6 * max(_depth(gold), _depth(predicted))), 4.5)
+    figure, (left, right) = _figures(
+        2, max(7.0, 3.6 * max(_depth(gold), _depth(predicted))), 1.6 + 0.8 * max(_height(gold), _height(predicted))
+    )
     _draw_plan(left, gold, "gold", _GREEN)
     _draw_plan(right, predicted, "predicted", _BLUE)
-    figure.suptitle(title if len(title) <= 110 else f"{title[:107]}...")
+    short = title if len(title) <= 160 else f"{title[:157]}..."
+    figure.suptitle(textwrap.fill(short, 85), fontsize=9)
     return _png(figure)
 
 
@@ -176,18 +180,22 @@ def _draw_plan(axes: Any, plan: DrawnPlan, title: str, colour: str) -> None:
     for level in levels:
         places.append((float(level), -(seen[level] - (column[level] - 1) / 2)))
         seen[level] += 1
+    boxes = []
+    for index, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
+        text = axes.text(x, y, f"{index}. {_wrapped(name)}", ha="center", va="center", fontsize=8, bbox=box)
+        boxes.append(text.get_bbox_patch())
     for parent, child in links:
         bend = 0.25 if levels[child] - levels[parent] > 1 else 0.0
-        style = {"arrowstyle": "-|>", "color": _GREY, "shrinkA": 22, "shrinkB": 26}
+        # Boxes first: an arrow ends where the box is drawn, whatever its width.
+        ends = {"patchA": boxes[parent], "patchB": boxes[child], "shrinkA": 1, "shrinkB": 1}
+        style = {"arrowstyle": "-|>", "color": _GREY, **ends}
         axes.annotate(
             "",
             places[child],
             places[parent],
             arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"},
         )
-    for index, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
-        axes.text(x, y, f"{index}. {_wrapped(name)}", ha="center", va="center", fontsize=8, bbox=box)
     axes.set_xlim(-0.6, max(levels) + 0.6)
     axes.set_ylim(-max(column) / 2 - 0.3, max(column) / 2 + 0.3)
     axes.set_title(f"{title}: {len(names)} sub-tasks, {len(links)} edges", color=colour, fontsize=10)
@@ -213,6 +221,12 @@ def _levels(size: int, links: Sequence[tuple[int, int]]) -> list[int]:
 def _depth(plan: DrawnPlan) -> int:
     names, links = _parts(plan)
     return max(_levels(len(names), links)) + 1
+
+
+def _height(plan: DrawnPlan) -> int:
+    names, links = _parts(plan)
+    levels = _levels(len(names), links)
+    return max(levels.count(level) for level in levels)
 
 
 def _wrapped(name: str) -> str:

@@ -248,7 +248,8 @@ def _value(trial: optuna.trial.FrozenTrial) -> float | None:
 
 
 def _best_value(study: optuna.Study) -> float | None:
-    return max((trial.value for trial in study.trials if trial.state.name == "COMPLETE"), default=None)
+    values = [trial.value for trial in study.trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    return max(values, default=None)
 
 
 def _result(given: Phase1Config, study: optuna.Study, found: list[Trial]) -> StudyResult:

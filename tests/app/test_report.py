@@ -37,8 +37,11 @@ def test_a_plan_reads_as_one_line() -> None:
 def test_scores_have_their_intervals_in_percent() -> None:
     found = intervals([CHAIN, FORK], [right(CHAIN), wrong()])
     assert found["exact"] == {"mean": 50.0, "low": 0.0, "high": 100.0}
-    same = intervals([FORK, ONE], [right(FORK), wrong()])["exact"]
-    assert same == {"mean": 50.0, "low": 50.0, "high": 50.0}, "one template is drawn as a whole"
+    other = FORK.model_copy(update={"group": "g1"})
+    halves = intervals([FORK, ONE, CHAIN, other], [right(FORK), wrong(), right(CHAIN), wrong()])["exact"]
+    assert halves == {"mean": 50.0, "low": 50.0, "high": 50.0}, "templates are drawn as a whole"
+    alone = intervals([FORK, ONE], [right(FORK), wrong()])["exact"]
+    assert alone == {"mean": 50.0, "low": 0.0, "high": 100.0}, "one template cannot vary: its rows are drawn"
     gained = differences([CHAIN], [right(CHAIN)], [None])
     assert gained["node_f1"] == {"mean": 100.0, "low": 100.0, "high": 100.0}
     assert written(gained["node_f1"], signed=True) == "+100.0 (+100.0 to +100.0)"
@@ -61,8 +64,9 @@ def test_families_are_what_the_rows_carry() -> None:
 
 
 def test_the_worst_plan_is_the_one_that_agrees_least_and_was_surest() -> None:
-    examples = [CHAIN, FORK, ONE]
-    assert worst(examples, [right(CHAIN), wrong(0.2), wrong(0.8)]) == [2, 1, 0]
+    # Of a plan without edges, one without edges gets the edges right.
+    assert worst([CHAIN, ONE, FORK], [right(CHAIN), wrong(0.8), wrong(0.2)]) == [2, 1, 0]
+    assert worst([CHAIN, FORK], [wrong(0.2), wrong(0.8)]) == [1, 0], "both agree in nothing"
     assert listed(FORK, wrong(0.2)) == {
         "instruction": "é",
         "gold": "a; b(0); c(0)",
