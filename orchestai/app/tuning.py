@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestai.app.json_files import write_json
-from orchestai.app.learning import train_phase1
+from orchestai.app.learning import check_enough, fit_phase1
 from orchestai.config import Phase1Config, Project, write_phase1
 from orchestai.contracts import PlanExample, TaskCatalog, WorkerCatalog
 
@@ -46,6 +46,7 @@ def tune_phase1(
     from orchestai.training.rows import assign_split
     from orchestai.training.search import OBJECTIVE, RANGES, search
 
+    check_enough(project, examples)
     given = config or project.training.phase1
     split = [example.model_copy(update={"split": assign_split(example)}) for example in examples]
     seen = [example for example in split if example.split != "test"]
@@ -54,7 +55,7 @@ def tune_phase1(
     with tempfile.TemporaryDirectory(prefix="tune-", dir=_made(project.paths.state)) as scratch:
 
         def train_once(recipe: Phase1Config, after: OnEpoch) -> tuple[list[dict[str, Any]], int]:
-            result = train_phase1(
+            result = fit_phase1(
                 project,
                 seen,
                 tasks=tasks,
