@@ -57,11 +57,42 @@ def train_phase1(
         DataError: There are too few examples.
         StorageError: The checkpoint cannot be written.
     """
+    check_enough(project, examples)
+    return fit_phase1(
+        project, examples, tasks=tasks, workers=workers, out=out, config=config, on_epoch=on_epoch, resume=resume
+    )
+
+
+def check_enough(project: Project, examples: Sequence[PlanExample]) -> None:
+    """Refuse to learn from too little.
+
+    Raises:
+        DataError: There are fewer examples, of all splits together, than `training.min_rows`.
+    """
     if len(examples) < project.training.min_rows:
         raise DataError(
             f"There are {len(examples)} examples; training needs at least {project.training.min_rows}.",
             remedy="Collect more (`orchestai collect`), or lower training.min_rows.",
         )
+
+
+def fit_phase1(
+    project: Project,
+    examples: Sequence[PlanExample],
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    out: Path,
+    config: Phase1Config | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    resume: bool = True,
+) -> TrainResult:
+    """Train as `train_phase1` does, however few the examples are.
+
+    Raises:
+        DataError: There is nothing to train on.
+        StorageError: The checkpoint cannot be written.
+    """
     from orchestai.embeddings import load_encoder
     from orchestai.training.phase1 import train
     from orchestai.training.synthesize import with_synthetic

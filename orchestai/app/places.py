@@ -37,6 +37,11 @@ def phase1_folder(project: Project) -> Path:
     return project.paths.checkpoints / "phase1"
 
 
+def previous_phase1_folder(project: Project) -> Path:
+    """Return the folder of the checkpoint that the Phase 1 checkpoint replaced."""
+    return project.paths.checkpoints / "phase1.previous"
+
+
 def report_folder(project: Project) -> Path:
     """Return the folder of the report on Phase 1."""
     return project.paths.reports / "phase1"

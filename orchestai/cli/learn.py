@@ -8,11 +8,13 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from orchestai.app.learning import evaluate_checkpoint, read_examples, train_phase1
+from orchestai.app.learning import evaluate_checkpoint, read_examples
 from orchestai.app.places import phase1_folder, training_folder
+from orchestai.app.recorded import curves_file, train_recorded
 from orchestai.cli import structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
+from orchestai.config import read_phase1
 
 _train = typer.Typer(help="Train the planner and the router.", no_args_is_help=True)
 
@@ -28,6 +30,7 @@ def register(app: typer.Typer) -> None:
 def phase1(
     data: Path = typer.Option(None, "--data", help="Folder of an import or of training data."),
     output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
+    config: Path = typer.Option(None, "--config", help="A training/phase1.yml of yours, for this call."),
     epochs: int = typer.Option(None, "--epochs", min=1, help="Passes over the data, at most."),
     seed: int = typer.Option(None, "--seed", min=0, help="Equal seeds give equal weights."),
     fresh: bool = typer.Option(False, "--fresh", help="Start anew instead of resuming."),
@@ -35,17 +38,19 @@ def phase1(
     project_dir: Path = ProjectOption,
     target: str = TargetOption,
 ) -> None:
-    """Phase 1: learn to plan from examples."""
+    """Phase 1: learn to plan from examples. On several GPUs: accelerate launch -m orchestai.cli.main train phase1."""
+    from orchestai.training.distributed import is_main_process  # loads torch
+
     project = open_project(project_dir, target)
     source = data or training_folder(project)
     out_dir = output or phase1_folder(project)
     updates: dict[str, Any] = {"epochs": epochs, "seed": seed}
-    config = project.training.phase1.model_copy(
-        update={name: value for name, value in updates.items() if value is not None}
-    )
+    recipe = read_phase1(config) if config is not None else project.training.phase1
+    recipe = recipe.model_copy(update={name: value for name, value in updates.items() if value is not None})
     examples, tasks, workers = read_examples(project, source)
-    with progress_bar() as bar:
-        task = bar.add_task("Phase 1", total=config.epochs, note="")
+    main = is_main_process()
+    with progress_bar(shown=main) as bar:
+        task = bar.add_task("Phase 1", total=recipe.epochs, note="")
 
         def on_epoch(row: dict[str, Any]) -> None:
             note = f"loss {row['train_loss']:.3f} · validation {row['validation_loss']:.3f}"
@@ -54,23 +59,26 @@ def phase1(
             else:
                 bar.update(task, completed=row["epoch"], note=note)
 
-        result = train_phase1(
+        result = train_recorded(
             project,
             examples,
             tasks=tasks,
             workers=workers,
             out=out_dir,
-            config=config,
+            config=recipe,
             on_epoch=on_epoch,
             resume=not fresh,
         )
+    if not main:
+        return  # process 0 of several speaks for all
     if as_json:
         print_json({"checkpoint": result.checkpoint, "metrics": result.metrics, "seconds": result.seconds})
         return
     first, last = result.history[0], result.history[-1]
     out.print(
         f"Loss {first['train_loss']:.3f} → {last['train_loss']:.3f} in {len(result.history)} epochs, "
-        f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {safe(result.checkpoint)}",
+        f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {safe(result.checkpoint)}\n"
+        f"Curves: {safe(curves_file(result.checkpoint))}",
         highlight=False,
         soft_wrap=True,
     )

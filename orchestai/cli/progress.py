@@ -7,8 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orchestai.cli.console import err
 
 
-def progress_bar() -> Progress:
-    """Return a progress display on standard error; silent where nobody watches."""
+def progress_bar(*, shown: bool = True) -> Progress:
+    """Return a progress display on standard error; silent where nobody watches, or where it is not to be `shown`."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -16,5 +16,5 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
         console=err,
-        disable=not err.is_terminal,
+        disable=not (shown and err.is_terminal),
     )

@@ -14,6 +14,7 @@ from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.project import Project
 from orchestai.config.prompts import PromptTemplate
+from orchestai.config.recipe import read_phase1, write_phase1
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.runtime import (
     ApprovalConfig,
@@ -80,5 +81,7 @@ __all__ = [
     "describe",
     "load_project",
     "packaged_directory",
+    "read_phase1",
+    "write_phase1",
     "write_schemas",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from orchestai.contracts import PlanExample, PlanPrediction, PlanPredictor, TaskCatalog
 from orchestai.errors import InputError, OrchestAIError
 from orchestai.evaluation import metrics
+from orchestai.evaluation.intervals import bootstrap_mean
 
 COMPARED = ("node_f1", "link_f1", "edge_f1", "exact")
 
@@ -146,12 +147,10 @@ def compare(
     if base not in predictors:
         raise InputError(f"The reference {base!r} is not among the predictors: {', '.join(predictors)}.")
     found = {name: answers(predictor, examples) for name, predictor in predictors.items()}
-    scores = {name: _scores(examples, predictions) for name, predictions in found.items()}
+    each = {name: scores(examples, predictions) for name, predictions in found.items()}
     differences = {
         name: {
-            key: paired_bootstrap(
-                scores[base][key], scores[name][key], _groups(examples), resamples=resamples, seed=seed
-            )
+            key: paired_bootstrap(each[base][key], each[name][key], groups_of(examples), resamples=resamples, seed=seed)
             for key in COMPARED
         }
         for name in predictors
@@ -175,26 +174,17 @@ def paired_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Return the mean of `ours - theirs` with its 95 % interval.
-
-    Whole groups are drawn, because instances of one template are right or wrong together; drawing them one
-    by one would make the interval too narrow.
-    """
-    codes = {name: code for code, name in enumerate(dict.fromkeys(groups))}
-    member = np.array([codes[name] for name in groups])
-    sums = np.bincount(member, weights=ours - theirs, minlength=len(codes))  # (G,)
-    sizes = np.bincount(member, minlength=len(codes))  # (G,)
-    draws = np.random.default_rng(seed).integers(0, len(codes), size=(resamples, len(codes)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": float((ours - theirs).mean()), "low": float(low), "high": float(high)}
+    """Return the mean of `ours - theirs` with its 95 % interval; see `bootstrap_mean`."""
+    return bootstrap_mean(ours - theirs, groups, resamples=resamples, seed=seed)
 
 
-def _groups(examples: Sequence[PlanExample]) -> list[str]:
+def groups_of(examples: Sequence[PlanExample]) -> list[str]:
+    """Return the group of each example; one without group is a group of its own."""
     return [example.group or f"\0{index}" for index, example in enumerate(examples)]
 
 
-def _scores(examples: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]) -> dict[str, metrics.Floats]:
+def scores(examples: Sequence[PlanExample], predictions: Sequence[PlanPrediction | None]) -> dict[str, metrics.Floats]:
+    """Return the compared metrics, 0..1, a sample."""
     return {
         "node_f1": metrics.node_f1_scores(examples, predictions),
         "link_f1": metrics.link_f1_scores(examples, predictions),

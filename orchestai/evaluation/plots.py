@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from orchestai.contracts import PlanExample, PlanPrediction, WorkflowGraph
 from orchestai.errors import InputError
 from orchestai.evaluation.confusion import ConfusionMatrix
-from orchestai.evaluation.metrics import edges, reliability
+from orchestai.evaluation.metrics import brier, edges, reliability
 
 _BLUE, _ORANGE, _GREY, _GREEN, _RED = "#2b6cb0", "#dd6b20", "#718096", "#2f855a", "#c53030"
 _DPI = 120
@@ -78,7 +79,7 @@ def confusion_plot(matrix: ConfusionMatrix, *, title: str = "Task types: gold an
 def calibration_plot(
     confidences: Sequence[float], correct: Sequence[float], *, title: str = "Calibration of the confidence"
 ) -> bytes:
-    """Draw accuracy over confidence in bins of equal mass, with the expected calibration error.
+    """Draw accuracy over confidence in bins of equal mass, with calibration error and Brier score.
 
     Raises:
         InputError: There is no sample, or a confidence is outside 0..1.
@@ -86,12 +87,15 @@ def calibration_plot(
     rows = reliability(confidences, correct)
     total = sum(n for _, _, n in rows)
     error = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in rows) / total
+    squared = brier(confidences, correct)
     figure, axes = _figure(5.2, 5)
     axes.plot([0, 1], [0, 1], linestyle="--", color=_GREY, label="perfect")
     axes.plot([row[0] for row in rows], [row[1] for row in rows], marker="o", color=_BLUE, label=f"{len(rows)} bins")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
-    _label(axes, f"{title}\nECE {error:.3f}, n = {total}", "mean confidence", "share of right plans")
+    _label(
+        axes, f"{title}\nECE {error:.3f}, Brier {squared:.3f}, n = {total}", "mean confidence", "share of right plans"
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     return _png(figure)
@@ -130,12 +134,40 @@ def comparison_plot(
     return _png(figure)
 
 
+def threshold_plot(
+    thresholds: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    chosen: float,
+    title: str = "What the threshold on the confidence does",
+) -> bytes:
+    """Draw shares or scores (0..1) over the threshold, with the chosen one marked.
+
+    Raises:
+        InputError: There is nothing to draw.
+    """
+    if not thresholds or not curves:
+        raise InputError("There is no threshold to draw.")
+    figure, axes = _figure(6.5, 4.2)
+    for (name, values), colour in zip(curves.items(), (_GREY, _BLUE, _ORANGE, _GREEN, _RED), strict=False):
+        axes.plot(thresholds, values, label=name, color=colour)
+    axes.axvline(chosen, color=_RED, linestyle="--", label=f"configured: {chosen:g}")
+    axes.set_ylim(-0.02, 1.02)
+    _label(axes, title, "threshold", "share or score")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
 def plan_pair(gold: DrawnPlan, predicted: DrawnPlan, *, title: str = "Plan") -> bytes:
     """Draw the gold plan and the predicted one side by side, parents to the left of children."""
-    figure, (left, right) = _figures(2, max(7.0, 3.6 * max(_depth(gold), _depth(predicted))), 4.5)
+    figure, (left, right) = _figures(
+        2, max(7.0, 3.6 * max(_depth(gold), _depth(predicted))), 1.6 + 0.8 * max(_height(gold), _height(predicted))
+    )
     _draw_plan(left, gold, "gold", _GREEN)
     _draw_plan(right, predicted, "predicted", _BLUE)
-    figure.suptitle(title if len(title) <= 110 else f"{title[:107]}...")
+    short = title if len(title) <= 160 else f"{title[:157]}..."
+    figure.suptitle(textwrap.fill(short, 85), fontsize=9)
     return _png(figure)
 
 
@@ -148,18 +180,22 @@ def _draw_plan(axes: Any, plan: DrawnPlan, title: str, colour: str) -> None:
     for level in levels:
         places.append((float(level), -(seen[level] - (column[level] - 1) / 2)))
         seen[level] += 1
+    boxes = []
+    for index, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
+        text = axes.text(x, y, f"{index}. {_wrapped(name)}", ha="center", va="center", fontsize=8, bbox=box)
+        boxes.append(text.get_bbox_patch())
     for parent, child in links:
         bend = 0.25 if levels[child] - levels[parent] > 1 else 0.0
-        style = {"arrowstyle": "-|>", "color": _GREY, "shrinkA": 22, "shrinkB": 26}
+        # Boxes first: an arrow ends where the box is drawn, whatever its width.
+        ends = {"patchA": boxes[parent], "patchB": boxes[child], "shrinkA": 1, "shrinkB": 1}
+        style = {"arrowstyle": "-|>", "color": _GREY, **ends}
         axes.annotate(
             "",
             places[child],
             places[parent],
             arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"},
         )
-    for index, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
-        axes.text(x, y, f"{index}. {_wrapped(name)}", ha="center", va="center", fontsize=8, bbox=box)
     axes.set_xlim(-0.6, max(levels) + 0.6)
     axes.set_ylim(-max(column) / 2 - 0.3, max(column) / 2 + 0.3)
     axes.set_title(f"{title}: {len(names)} sub-tasks, {len(links)} edges", color=colour, fontsize=10)
@@ -185,6 +221,12 @@ def _levels(size: int, links: Sequence[tuple[int, int]]) -> list[int]:
 def _depth(plan: DrawnPlan) -> int:
     names, links = _parts(plan)
     return max(_levels(len(names), links)) + 1
+
+
+def _height(plan: DrawnPlan) -> int:
+    names, links = _parts(plan)
+    levels = _levels(len(names), links)
+    return max(levels.count(level) for level in levels)
 
 
 def _wrapped(name: str) -> str:

@@ -56,7 +56,7 @@ def import_llmrouter(folder: Path, out: Path) -> ImportReport:
         raise DataError(f"{folder} has no {_CANDIDATES}.", remedy=f"The folder should hold {HOLDS}.")
     workers = _workers(candidates)
     with ImportSink("llmrouter", out) as sink:
-        families = {}
+        families: dict[str, str] = {}
         for queries in _matches(folder, _QUERIES):
             families |= _families(queries, sink)
         used: dict[str, None] = {}

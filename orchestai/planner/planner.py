@@ -89,8 +89,12 @@ class HybridPlanner:
             return self._finish(instruction, graph, "direct", started, confidence=None)
         if self._learned is not None:
             # The network takes milliseconds of CPU; other executions go on meanwhile.
-            proposal = await asyncio.to_thread(self._learned.propose, instruction)
-            if proposal.confidence >= self._threshold:
+            try:
+                proposal = await asyncio.to_thread(self._learned.propose, instruction)
+            except OrchestAIError as error:
+                proposal = None
+                reasons.append(f"learned planner: {error.code}: {error}")
+            if proposal is not None and proposal.confidence >= self._threshold:
                 return self._finish(
                     instruction,
                     describe_nodes(proposal.graph, self._rules.plan_graph(instruction), self._tasks),
@@ -99,7 +103,8 @@ class HybridPlanner:
                     confidence=proposal.confidence,
                     probabilities=proposal.worker_probabilities,
                 )
-            reasons.append(f"learned confidence {proposal.confidence:.2f} < {self._threshold:.2f}")
+            if proposal is not None:
+                reasons.append(f"learned confidence {proposal.confidence:.2f} < {self._threshold:.2f}")
         if self._llm is not None:
             seconds = instruction.budget.seconds
             try:

@@ -38,6 +38,7 @@ class Outcome:
         dependencies: Parents of each node, in order.
         workers: Who did each node in the end, which a retry may have changed from the plan.
         planner: Who made the plan.
+        fallback_reason: Why the learned plan gave way to it; None where it did not.
         success: The logged success.
         accepted: A check held: success that means more than 'no exception'.
         completed: Every sub-task ran to its end.
@@ -60,6 +61,7 @@ class Outcome:
     dependencies: tuple[tuple[int, ...], ...]
     workers: tuple[str, ...]
     planner: str
+    fallback_reason: str | None
     success: bool
     accepted: bool
     completed: bool
@@ -114,6 +116,7 @@ def read_outcome(row: Mapping[str, Any], tasks: TaskCatalog, workers: WorkerCata
         dependencies=dependencies,
         workers=done,
         planner=row["planner"] or "unknown",
+        fallback_reason=row["fallback_reason"] or None,
         success=row["success"],
         accepted=row["success"] and any(check["held"] for check in checks),
         completed=row["completed"],

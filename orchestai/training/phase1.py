@@ -31,6 +31,7 @@ from orchestai.planner.model import (
 )
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
 from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.distributed import Processes
 from orchestai.training.encoder_tuning import TunedEncoder, can_tune, tune_encoder
 from orchestai.training.losses import LossParts, supervised_losses
 from orchestai.training.rows import PlannerData, check_catalog, prepare_rows, sort_examples, word_features
@@ -75,6 +76,7 @@ class _Lesson(NamedTuple):
     config: Phase1Config
     epochs: int
     device: torch.device
+    processes: Processes
 
 
 def train(
@@ -111,9 +113,10 @@ def train(
         StorageError: The checkpoint or the state cannot be written.
     """
     check_catalog(tasks)
-    device = _device(config)
+    processes = Processes.started(cpu=config.device == "cpu")
+    device = processes.device or _device(config)
     with _one_thread():
-        return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device)
+        return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device, processes)
 
 
 def _train(
@@ -127,13 +130,12 @@ def _train(
     on_epoch: Callable[[dict[str, Any]], None] | None,
     resume: bool,
     device: torch.device,
+    processes: Processes,
 ) -> TrainResult:
     started = time.monotonic()
     found = sort_examples(examples, tasks, max_subtasks=planner.max_subtasks)
     fingerprint = _fingerprint(config, planner, found.digest, tasks, workers, encoder)
     folder = out.with_name(f"{out.name}.training")
-    if not resume:
-        discard_state(folder)
     types = DescribedTypes(*(part.to(device) for part in describe_types(tasks, encoder)))
     sizes = NetworkConfig(
         hidden_size=encoder.hidden_size,
@@ -148,31 +150,34 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         ensemble = PlannerEnsemble(sizes).to(device)
-    features = word_features(found, tasks, encoder) if can_tune(encoder, config) else None
-    tuned = TunedEncoder(encoder)
-    if features is not None:
-        tuned = tune_encoder(
-            encoder,
-            examples=found,
+    with processes.main_first():  # the others find the tuned layers and the embeddings on disk
+        if processes.main and not resume:
+            discard_state(folder)
+        features = word_features(found, tasks, encoder) if can_tune(encoder, config) else None
+        tuned = TunedEncoder(encoder)
+        if features is not None:
+            tuned = tune_encoder(
+                encoder,
+                examples=found,
+                features=features,
+                types=types,
+                evidence=copy.deepcopy(ensemble.leader.evidence),
+                config=config,
+                folder=folder / "encoder",
+                fingerprint=fingerprint,
+                device=device,
+                on_epoch=on_epoch,
+            )
+            for network in ensemble.networks():
+                network.evidence.load_state_dict(tuned.evidence)
+        data = prepare_rows(
+            examples,
+            tasks=tasks,
+            workers=workers,
+            encoder=tuned.encoder,
+            max_subtasks=planner.max_subtasks,
             features=features,
-            types=types,
-            evidence=copy.deepcopy(ensemble.leader.evidence),
-            config=config,
-            folder=folder / "encoder",
-            fingerprint=fingerprint,
-            device=device,
-            on_epoch=on_epoch,
         )
-        for network in ensemble.networks():
-            network.evidence.load_state_dict(tuned.evidence)
-    data = prepare_rows(
-        examples,
-        tasks=tasks,
-        workers=workers,
-        encoder=tuned.encoder,
-        max_subtasks=planner.max_subtasks,
-        features=features,
-    )
     lesson = _Lesson(
         data=data,
         types=types,
@@ -180,6 +185,7 @@ def _train(
         config=config,
         epochs=min(config.epochs, max(1, MOST_STEPS // math.ceil(len(data.train) / config.batch_size))),
         device=device,
+        processes=processes,
     )
     optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate)
     averages = Averages(ensemble, AVERAGE_DECAY)
@@ -192,11 +198,11 @@ def _train(
         begun = time.monotonic()
         # Seeded by epoch, so that a resumed training draws what an uninterrupted one would have drawn.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 100_003 + epoch)
+            torch.manual_seed(processes.seed(config.seed * 100_003 + epoch))
             rng = random.Random(config.seed * 100_003 + epoch)
             trained = _run_epoch(ensemble, optimizer, averages, lesson, rng, epoch)
         with averages.swapped_in(ensemble):
-            validated, metrics = _validate(ensemble, lesson)
+            validated, metrics = processes.decided(lambda: _validate(ensemble, lesson))
             row: dict[str, Any] = {
                 "epoch": epoch,
                 "train_loss": trained["documented"],
@@ -207,13 +213,16 @@ def _train(
                 "seconds": time.monotonic() - begun,
             }
             state.see(row, ensemble)
-        save_state(folder, fingerprint, state, ensemble, optimizer, averages)
-        if on_epoch:
-            on_epoch(row)
+        if processes.main:
+            save_state(folder, fingerprint, state, ensemble, optimizer, averages)
+            if on_epoch:
+                on_epoch(row)
 
     ensemble.load_state_dict(state.best)
     ensemble.eval()
-    decoding, calibration, metrics = tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
+    decoding, calibration, metrics = processes.decided(
+        lambda: tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
+    )
     seconds = seconds_before + time.monotonic() - started
     metrics |= {
         "train_loss": state.history[-1]["train_loss"],
@@ -228,8 +237,9 @@ def _train(
         decoding=decoding,
         calibration=calibration,
     )
-    _save(out, ensemble, data, tuned, setup, metrics, state, config)
-    discard_state(folder)
+    processes.decided(lambda: _save(out, ensemble, data, tuned, setup, metrics, state, config))
+    if processes.main:
+        discard_state(folder)
     return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
 
 
@@ -255,16 +265,18 @@ def _run_epoch(
         for network, order in zip(networks, orders, strict=True):
             picked = order[step * config.batch_size : (step + 1) * config.batch_size]
             rows = [_maybe_compose(data, index, rng, network.config.max_subtasks) for index in picked]
-            parts = _losses(network, rows, lesson)
-            total = parts.total(config.lambda_dag)
-            numbers = _numbers(parts, config)
-            if not torch.isfinite(total):
+            numbers: Metrics = {}
+            if mine := lesson.processes.share(rows):
+                parts = _losses(network, mine, lesson)
+                numbers = _numbers(parts, config)
+                parts.total(config.lambda_dag).backward()
+            numbers = lesson.processes.average(network, numbers, len(mine))
+            if not math.isfinite(numbers["total"]):
                 named = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
                 raise DataError(
                     f"The loss is {numbers['total']} in epoch {epoch}, step {step + 1}: {named}.",
                     remedy="Lower learning_rate or grad_clip in training/phase1.yml; look for broken embeddings.",
                 )
-            total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
             for name, value in numbers.items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows)

@@ -44,6 +44,7 @@ _COLUMNS = [
     "cost",
     "latency_ms",
     "planner",
+    "fallback_reason",
     "model_selections",
     "workers",
     "task_type_ids",
@@ -68,6 +69,8 @@ class PreparationSummary(Record):
         rows: Training rows.
         imitation_rows: Rows whose workers only repeat what was done.
         simulated_rows: Rows that rest on a simulated worker.
+        fallback_rows: Rows whose plan took the place of a learned one, and was accepted.
+        fallback_instructions: Instructions for which the learned plan gave way at least once.
         failed_instructions: Instructions left out because no plan of theirs is worth learning.
         split_conflicts: Groups that the logs put into several splits; the most protected one won.
         splits: Rows of each split.
@@ -80,6 +83,8 @@ class PreparationSummary(Record):
     rows: int
     imitation_rows: int
     simulated_rows: int
+    fallback_rows: int
+    fallback_instructions: int
     failed_instructions: int
     split_conflicts: int
     splits: dict[str, int]
@@ -137,7 +142,9 @@ def prepare_training_data(
 
     One row an instruction text. Its plan is the one that succeeded: first a plan that a person made, then
     the one that succeeded most often, then the cheaper. Without any success only a person's plan is learned
-    from; what a fallback or the planner itself made, and failed with, is not. The workers are the cheapest
+    from; what a fallback or the planner itself made, and failed with, is not. So each time that the learned plan
+    gave way (`fallback_reason` in the log) and the answer was accepted, the plan that took its place is a row,
+    unless a person's plan or one that succeeded more often stands for the instruction. The workers are the cheapest
     assignment among the executions of that plan whose answer a check accepted; otherwise those of the last
     good execution, and the row is marked `imitation`. Rewards are means over the executions of this plan by
     these workers. `weight` is 1 for a person's plan, else the share of its executions that succeeded.
@@ -183,6 +190,8 @@ def prepare_training_data(
             rows=len(made),
             imitation_rows=sum(row["imitation"] for row in made),
             simulated_rows=sum(row["simulated"] for row in made),
+            fallback_rows=sum(row["fallback_reason"] is not None for row in made),
+            fallback_instructions=sum(any(o.fallback_reason for o in found) for found in outcomes.values()),
             failed_instructions=len(outcomes) - len(made),
             split_conflicts=conflicts,
             splits={name: sum(row["split"] == name for row in made) for name in ("train", "validation", "test")},
@@ -322,6 +331,7 @@ def _row(
         "group": group,
         "split": split,
         "planner": min(outcome.planner for outcome in person or same),
+        "fallback_reason": None if person else _latest_reason(same),
         "simulated": any(outcome.simulated for outcome in chosen),
         "weight": 1.0 if person else _mean([float(outcome.success) for outcome in same]),
         "executions": len(outcomes),
@@ -357,6 +367,12 @@ def _cheapest(accepted: list[Outcome]) -> tuple[str, ...]:
 def _recency(outcome: Outcome) -> tuple[Any, ...]:
     key = (outcome.execution_id, outcome.attempt, outcome.sequence)
     return (outcome.success, outcome.completed, outcome.timestamp, key)
+
+
+def _latest_reason(same: list[Outcome]) -> str | None:
+    """Say why the learned plan gave way, as the last accepted execution logged it."""
+    reasons = [o for o in same if o.fallback_reason and o.success]
+    return max(reasons, key=_recency).fallback_reason if reasons else None
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -408,12 +424,15 @@ def _schema() -> pa.Schema:
         ("group", text),
         ("split", text),
         ("planner", text),
+        ("fallback_reason", text),
         ("simulated", flag),
         ("weight", number),
         ("executions", pa.int32()),
         ("execution_ids", names),
     ]
-    return pa.schema([pa.field(name, kind, nullable=name == "complexities") for name, kind in columns])
+    return pa.schema(
+        [pa.field(name, kind, nullable=name in ("complexities", "fallback_reason")) for name, kind in columns]
+    )
 
 
 def _to_table(rows: list[dict[str, Any]]) -> pa.Table:

@@ -66,7 +66,7 @@ class RouterNetwork(nn.Module):
 
     def worker_vectors(self) -> Tensor:
         """Return [W, D]; in training some learned parts are left out, so that descriptions must do."""
-        learned = self.learned
+        learned: Tensor = self.learned
         if self.training:
             learned = learned * (torch.rand(len(learned), 1) > 0.15)
         return learned + self.describe(self.descriptions)

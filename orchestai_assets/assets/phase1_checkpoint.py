@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestai.app.learning import read_examples, train_phase1
+from orchestai.app.learning import read_examples
 from orchestai.app.places import phase1_folder, training_folder
+from orchestai.app.recorded import curves, curves_file, train_recorded
 from orchestai.config import DagsterConfig
 from orchestai_assets import keys
 from orchestai_assets.io import picture, records
@@ -41,13 +42,13 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
         examples, tasks, workers = read_examples(project, training_folder(project))
         settings = phase1.model_dump()
         with wandb_tracking.tracker(project, name="phase1", run_id=context.run.run_id, settings=settings) as tracker:
-            result = train_phase1(
+            result = train_recorded(
                 project,
                 examples,
                 tasks=tasks,
                 workers=workers,
                 out=phase1_folder(project),
-                on_epoch=tracker.log_epoch,
+                tracker=tracker,
             )
         tracked = wandb_tracking.tracked_path(project, context.run.run_id)
         return dg.MaterializeResult(
@@ -65,17 +66,15 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
 def _facts(result: "TrainResult") -> dict[str, Any]:
     from orchestai.evaluation.plots import loss_curves
 
-    curves = {
-        "training": [row["train_loss"] for row in result.history],
-        "validation": [row["validation_loss"] for row in result.history],
-    }
+    losses = curves(result.history)
     return {
         "path": dg.MetadataValue.path(result.checkpoint),
+        "curves": dg.MetadataValue.path(curves_file(result.checkpoint)),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "seconds": result.seconds,
-        "loss_first": curves["training"][0],
-        "loss_last": curves["training"][-1],
+        "loss_first": losses["training"][0],
+        "loss_last": losses["training"][-1],
         "metrics": records({"metric": name, "value": value} for name, value in result.metrics.items()),
-        "loss": picture(loss_curves(curves, best_epoch=result.best_epoch), "loss by epoch"),
+        "loss": picture(loss_curves(losses, best_epoch=result.best_epoch), "loss by epoch"),
     }

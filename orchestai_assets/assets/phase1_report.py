@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestai.app.report import REPORT_FILE, make_report
+from orchestai.app.report import PAGE_FILE, REPORT_FILE, make_report, markdown
 from orchestai_assets import keys
 from orchestai_assets.io import file_hash, picture, records
 from resources.orchestai_resource import OrchestAIResource
@@ -16,7 +16,7 @@ SHOWN = ("node_f1", "link_f1", "edge_f1_non_chain", "exact", "dag_validity", "ms
 @dg.asset(
     key=keys.PHASE1_REPORT,
     deps=[keys.PHASE1_CHECKPOINT, keys.TRAINING_DATA],
-    description="The Phase 1 planner by split and against rules, 1-NN plan copy and kernel ridge; scores in percent.",
+    description="The Phase 1 planner by split and family, against simple planners and the model before it; in percent.",
     group_name=keys.PLANNER,
     kinds={"markdown", "json"},
     owners=keys.OWNERS,
@@ -36,7 +36,8 @@ def phase1_report(orchestai: OrchestAIResource) -> dg.MaterializeResult[None]:
             "dag_validity": planners["learned"]["dag_validity"],
             "examples": records(report.examples),
             "path": dg.MetadataValue.path(path),
-            "report": dg.MetadataValue.path(report.folder / "report.md"),
+            "report": dg.MetadataValue.md(markdown(report, with_pictures=False)),
+            "page": dg.MetadataValue.path(report.folder / PAGE_FILE),
             **{name.removesuffix(".png"): picture(png, name) for name, png in report.pictures.items()},
         },
         data_version=dg.DataVersion(file_hash(path)),

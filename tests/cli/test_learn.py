@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestai.catalog.store import ImportedCatalog
+from orchestai.config import read_phase1
 from orchestai.contracts import TaskCatalog, TaskType
 from orchestai.importers.sink import ImportSink
 from orchestai.logs import ingest_day
@@ -61,6 +62,63 @@ def test_train_evaluate_and_plan(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert row["planner"] == "learned"
     assert set(row["nodes"]) <= set(VERBS)
     assert 0 <= row["confidence"] <= 1
+
+
+def test_a_recipe_of_ones_own_holds_for_one_call(cli: Cli, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("epochs: 3\nseed: 5\n")
+    out = tmp_path / "own"
+    trained = cli("train", "phase1", "--data", data, "--out", out, "--config", tmp_path / "mine.yml", "--epochs", 1)
+    assert trained.code == 0, trained.err
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["seed"] == 5
+    assert len(manifest["history"]) == 1, "an option stands above the file"
+    curves = tmp_path / "own.curves.png"
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    assert str(curves) in trained.out.replace("\n", "")
+    assert list(cli.home.glob("wandb/train-*/wandb/offline-run-*")), "curves are tracked without Dagster too"
+    wrong = cli("train", "phase1", "--data", data, "--out", out, "--config", tmp_path / "none.yml")
+    assert wrong.code == 2
+    assert "none.yml" in wrong.err
+
+
+def test_the_model_that_is_replaced_is_kept(cli: Cli, data: Path) -> None:
+    checkpoints = cli.home / "checkpoints"
+
+    def digest(name: str) -> str:
+        return json.loads((checkpoints / name / "manifest.json").read_text())["files"]["model.safetensors"]
+
+    def train(seed: int) -> None:
+        assert cli("train", "phase1", "--data", data, "--epochs", 1, "--seed", seed).code == 0
+
+    train(1)
+    first = digest("phase1")
+    assert not (checkpoints / "phase1.previous").exists()
+    train(2)
+    assert digest("phase1.previous") == first
+    second = digest("phase1")
+    assert second != first
+    train(3)
+    assert digest("phase1.previous") == second
+    assert not (checkpoints / ".phase1.replaced").exists()
+
+
+def test_tune_goes_on_writes_a_recipe_and_sees_no_test_row(cli: Cli, data: Path, tmp_path: Path) -> None:
+    options = ("--data", data, "--epochs", 1, "--out", tmp_path / "study", "--write", tmp_path / "best.yml", "--json")
+    first = cli("tune", "--trials", 1, *options)
+    assert first.code == 0, first.err
+    assert first.json["value"] == first.json["given"]
+    second = cli("tune", "--trials", 2, *options)
+    assert second.code == 0, second.err
+    study = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert [trial["state"] for trial in study["trials"]] == ["complete", "complete"]
+    assert study["best"]["value"] == second.json["value"] >= first.json["value"]
+    assert set(study["rows"]) == {"train", "validation"}
+    assert sum(study["rows"].values()) < 60, "the test rows are left out"
+    assert (cli.home / "state" / "studies.sqlite").exists()
+    recipe = read_phase1(tmp_path / "best.yml")
+    assert recipe.dropout == pytest.approx(second.json["best"]["dropout"])
+    assert recipe.epochs > 1, "epochs were limited for the search only"
+    assert not list((cli.home / "state").glob("tune-*"))
 
 
 @pytest.mark.parametrize("split", ["moon", ""])

@@ -9,7 +9,7 @@ import pytest
 
 from orchestai.config import Project, RoutingConfig
 from orchestai.contracts import Budget, Instruction, Modality, Subtask, WorkflowGraph
-from orchestai.errors import NoWorkerError
+from orchestai.errors import InputError, NoWorkerError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
 from tests.planner.scripted_llm import Script, proposal
@@ -38,6 +38,18 @@ def hybrid(project: Project, **parts: Any) -> HybridPlanner:
 
 def proposer(project: Project, confidence: float, favourite: str = "sim-coder") -> ScriptedProposer:
     return ScriptedProposer(confidence, GRAPH, project.workers.index(favourite), len(project.workers))
+
+
+async def test_a_learned_planner_that_fails_gives_way_and_the_plan_says_why(project: Project) -> None:
+    class Failing(ScriptedProposer):
+        def propose(self, _instruction: Instruction) -> LearnedProposal:
+            raise InputError("no words to encode")
+
+    failing = Failing(0.9, GRAPH, 0, len(project.workers))
+    plan = await hybrid(project, learned=failing).plan(INSTRUCTION)
+    assert plan.planner == "rules"
+    assert plan.fallback_reason == "learned planner: invalid_input: no words to encode"
+    assert plan.model_version is None
 
 
 @pytest.mark.parametrize("confidence", [0.6, 0.95])

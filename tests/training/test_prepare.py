@@ -52,6 +52,7 @@ def record(
     cost: float = 0.045,
     latency_ms: float = 1200.0,
     planner: str = "corpus",
+    fallback_reason: str | None = None,
     minute: int = 0,
     tokens: tuple[int, ...] = (3, 15, 1023),
     planned: tuple[str, ...] | None = None,
@@ -69,6 +70,7 @@ def record(
         latency_ms=latency_ms,
         planner_outputs=PlannerRecord(
             planner=planner,
+            fallback_reason=fallback_reason,
             task_type_names=names,
             task_types=tuple(TASKS.names.index(n) if n in TASKS.names else -1 for n in names),
             workers=planned,
@@ -247,6 +249,36 @@ def test_persons_plan_wins_among_successful_ones():
         record("e-3", planner="rules", plan=other, workers=two, cost=0.001),
     )
     assert data.examples[0].task_types == FAN_IN[0]
+
+
+@pytest.mark.parametrize("planner", ["rules", "llm"])
+def test_an_accepted_plan_that_took_the_place_of_a_learned_one_is_an_example(planner):
+    reason = "learned confidence 0.31 < 0.60"
+    data = prepare(record("e-1", planner=planner, fallback_reason=reason))
+    assert data.examples[0].task_types == FAN_IN[0]
+    row = data.table.to_pylist()[0]
+    assert (row["planner"], row["fallback_reason"]) == (planner, reason)
+    assert (data.summary.fallback_rows, data.summary.fallback_instructions) == (1, 1)
+
+
+def test_a_fallback_that_was_not_accepted_is_counted_but_not_learned():
+    data = prepare(record("e-1", planner="llm", fallback_reason="unsure", success=False))
+    assert data.examples == []
+    assert (data.summary.fallback_rows, data.summary.fallback_instructions) == (0, 1)
+
+
+def test_a_row_without_fallback_says_so():
+    data = prepare(record("e-1", planner="learned"))
+    assert data.table.to_pylist()[0]["fallback_reason"] is None
+    assert (data.summary.fallback_rows, data.summary.fallback_instructions) == (0, 0)
+
+
+def test_a_persons_plan_stands_before_a_fallback():
+    other = (("summarize",), ((),))
+    fallback = record("e-2", planner="llm", fallback_reason="unsure", plan=other, workers=("small",), tokens=(1,))
+    data = prepare(record("e-1"), fallback)
+    assert data.examples[0].task_types == FAN_IN[0]
+    assert (data.summary.fallback_rows, data.summary.fallback_instructions) == (0, 1)
 
 
 @pytest.mark.parametrize("planner", ["rules", "llm", "learned"])
