@@ -51,6 +51,6 @@ def left_out(data: RouterData, config: RouterConfig) -> dict[str, Any]:
     }
     return {
         "families": families,
-        "below": [name for name, entry in families.items() if entry["gain"]["high"] < 0],
+        "below": [name for name, interval in zip(names, intervals, strict=True) if interval.high < 0],
         "gain": float(np.mean([interval.mean for interval in intervals])),
     }
