@@ -33,7 +33,7 @@ from orchestai.validation.result import (
     StageError,
     ValidationResult,
 )
-from orchestai.validation.scoring import collapse_score, score_dimensions
+from orchestai.validation.scoring import NO_GEOMETRY, collapse_score, score_dimensions
 from orchestai.validation.settings import DIMENSIONS, GateSettings
 from orchestai.validation.source import Source, TableLike
 from orchestai.validation.states.table import TableState
@@ -303,7 +303,7 @@ class DatasetValidator:
                 run.dimensions = measure_alone(run.profile, run.state, run.natural, self.settings)
             elif run.table is None:
                 run.dimensions = {
-                    name: not_measurable("the reference has too few rows or no column to measure in")
+                    name: not_measurable(NO_GEOMETRY)
                     for name in DIMENSIONS
                 }
             else:
