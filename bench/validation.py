@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from bench.corruptions import (
     LEVELS,
+    MODES,
     Corruption,
     copies_of,
     duplicates,
@@ -119,10 +120,15 @@ def corruptions(parts: Parts, label: str | None, settings: GateSettings, seed: i
     if label is not None:
         kinds["label_flips"] = label_flips(label)
     profile = profile_of(parts, label, settings)
+    # Modes and axes go one at a time: levels between two of them would be the same table twice.
+    steps = {
+        "mode_drop": tuple(place / MODES for place in range(MODES)),
+        "spectral": tuple(place / max(len(numbers), 1) for place in np.unique(np.linspace(0, len(numbers) - 1, 10, dtype=int))),
+    }
     found = {}
     for kind, apply in kinds.items():
         points = []
-        for place, level in enumerate(LEVELS):
+        for place, level in enumerate(steps.get(kind, LEVELS)):
             rng = np.random.default_rng([seed, 2, place])
             points.append((level, judge(profile, apply(parts.candidate, level, rng), settings)))
         found[kind] = curve(points)

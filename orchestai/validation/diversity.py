@@ -53,7 +53,9 @@ def measure_diversity(
         return _together(semantic, statistical, _absolute_structural(mine, distinct), detail)
     theirs = summarize(profile.described, cells)
     semantic = _share(detail["effective_rows"], float(kernel_diversity(theirs.kernel, theirs.rows)), start=1.0)
-    column_share = _share(float(mean_entropy(mine.columns)), float(mean_entropy(theirs.columns)))
+    column_share = _share(
+        float(mean_entropy(mine.columns, mine.rows)), float(mean_entropy(theirs.columns, theirs.rows))
+    )
     rank = _share(detail["effective_rank"], float(effective_rank(theirs.moment)), start=1.0)
     # Repetition that is natural in the reference costs nothing.
     kept = min(1.0, distinct / max(1.0 - profile.state.exact.repeated_share(), 1e-9))

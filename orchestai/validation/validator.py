@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestai.errors import DataError, OrchestAIError
 from orchestai.validation.accumulate import accumulate, sample_raw
 from orchestai.validation.alone import measure_alone, natural_repetition
@@ -20,7 +23,7 @@ from orchestai.validation.calibrate import not_measurable
 from orchestai.validation.decide import decide
 from orchestai.validation.diversity import measure_diversity
 from orchestai.validation.localize import RowScores, fuse, score_rows
-from orchestai.validation.localize.cells import find_cells
+from orchestai.validation.localize.cells import LOOKED_AT, find_cells
 from orchestai.validation.monitor import Monitor
 from orchestai.validation.profile import ReferenceProfile, encoder_of, profile_of
 from orchestai.validation.recommend import recommend
@@ -184,6 +187,21 @@ class DatasetValidator:
         held = None if holdout is None else Source(holdout, chunk_rows=chunk)
         return ReferenceProfile.fit(Source(reference, chunk_rows=chunk), self.settings, holdout=held, label=label)
 
+    def row_scores(self, data: TableLike, *, label: str | None = None) -> RowScores:
+        """Give every row of a table its strength for each kind of problem, without deciding.
+
+        Raises:
+            DataError: It is no table, or is empty.
+        """
+        source = Source(data, chunk_rows=self.settings.chunk_rows)
+        run = _Run(Monitor(), None)
+        self._load(run, source, None, None, label, None)
+        assert run.profile is not None
+        assert run.state is not None
+        return score_rows(
+            source, run.profile, run.state, run.profile.cascade, with_reference=False, natural=run.natural
+        )
+
     def _validate(
         self,
         monitor: Monitor,
@@ -328,7 +346,13 @@ class DatasetValidator:
                 label_excess=excess,
                 rows=run.rows,
             )
-            cells = find_cells(source, run.profile, self.settings, rows=run.rows)
+            cells = find_cells(
+                source,
+                run.profile,
+                self.settings,
+                rows=_rows_to_look_at(run.state, run.rows),
+                from_reference=run.reference != "none",
+            )
             run.localization = fuse(run.scores, cells, limit=self.settings.max_problem_rows)
 
     def _recommend(self, run: _Run) -> None:
@@ -424,6 +448,14 @@ class DatasetValidator:
         self._memory[key] = result
         if self._disk is not None:
             self._disk.put(key, result)
+
+
+def _rows_to_look_at(state: TableState, rows: range | None) -> NDArray[np.int64]:
+    """Return all rows of a small table, and the sample of a large one."""
+    if state.rows <= LOOKED_AT:
+        first = rows.start if rows is not None else 0
+        return np.arange(first, first + state.rows)
+    return np.sort(state.sample.index)
 
 
 def _names(source: Source) -> list[str]:

@@ -24,9 +24,11 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         given.null_references.kernel, reference_rows
     )
     entropy, entropy_reference = (
-        float(mean_entropy(summary.columns)) for summary in (given.table_summary, given.reference_summary)
+        float(mean_entropy(summary.columns, summary.rows)) for summary in (given.table_summary, given.reference_summary)
     )
-    entropy_null = 1 - mean_entropy(given.null_tables.columns) / mean_entropy(given.null_references.columns)
+    entropy_null = 1 - mean_entropy(given.null_tables.columns, rows) / mean_entropy(
+        given.null_references.columns, reference_rows
+    )
     detail: dict[str, object] = {"rke": value, "rke_reference": reference, "column_entropy": entropy}
     entropy_reading = (
         calibrated("lost column entropy", 1 - entropy / entropy_reference, entropy_null, 1.0, family=2)
@@ -46,7 +48,11 @@ def kernel_diversity(kernel: Array, rows: int) -> Array:
     return np.asarray(1 / np.clip(pairs, 1e-4, 1.0))
 
 
-def mean_entropy(columns: Array) -> Array:
-    """Return the mean Shannon entropy of the columns' codes in nats (...,)."""
+def mean_entropy(columns: Array, rows: int) -> Array:
+    """Return the mean Shannon entropy of the columns' codes in nats (...,).
+
+    With the correction of Miller & Madow 1955, `(levels - 1) / 2n`: few rows show too little entropy.
+    """
     logs = np.log(columns, out=np.zeros_like(columns), where=columns > 0)
-    return np.asarray(-(columns * logs).sum(-1).mean(-1))
+    correction = ((columns > 0).sum(-1) - 1) / (2 * max(rows, 1))
+    return np.asarray((correction - (columns * logs).sum(-1)).mean(-1))

@@ -1,7 +1,8 @@
-"""Spectral degradation: directions of the reference along which the table varies no more.
+"""Spectral degradation: directions of the reference along which the table varies no more, or far too much.
 
 In the space where the reference is white, the table's covariance has eigenvalues near 1; the loss is one minus the
-geometric mean of those below 1. Beside it the effective rank of Roy & Vetterli 2007, as a ratio.
+geometric mean of `min(v, 1/v)`: noise that swells the weak directions degrades the spectrum as a loss does (kernel
+density copies swell before they shrink). Beside it the effective rank of Roy & Vetterli 2007, as a ratio.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
 
 
 def lost_eigenvalues(table: Array, reference: Array) -> Array:
-    """Return one minus the geometric mean of the eigenvalues, at most 1 each, of reference^-1 table (...,)."""
+    """Return one minus the geometric mean of `min(v, 1/v)` over the eigenvalues v of reference^-1 table (...,)."""
     axes = reference.shape[-1]
     ridge = 1e-6 * np.trace(reference, axis1=-2, axis2=-1)[..., None, None] / axes * np.eye(axes)
     lower = np.linalg.cholesky(reference + ridge)
     half = np.linalg.solve(lower, table)
     white = np.linalg.solve(lower, np.swapaxes(half, -1, -2))
-    values = np.linalg.eigvalsh((white + np.swapaxes(white, -1, -2)) / 2).clip(FLOOR, 1.0)
+    values = np.linalg.eigvalsh((white + np.swapaxes(white, -1, -2)) / 2).clip(FLOOR, 1 / FLOOR)
+    values = np.minimum(values, 1 / values)
     return np.asarray(1 - np.exp(np.log(values).mean(-1)))
 
 
