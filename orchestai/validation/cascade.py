@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from orchestai.validation.hashing import hash_rows
 
 _FOLDS = 30
+_PIECE = 16_384
 TEMPERATURE_GRID = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0)
 
 
@@ -65,6 +66,15 @@ class _Bag(nn.Module):
             if place:
                 x = torch.relu(x)
             x = torch.baddbmm(bias, x, weight)
+        return x
+
+
+    def one(self, x: Tensor, model: int) -> Tensor:
+        """Run one network alone; inputs (n, features), outputs (n, classes)."""
+        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if place:
+                x = torch.relu(x)
+            x = torch.addmm(bias[model, 0], x, weight[model])
         return x
 
 
@@ -158,28 +168,43 @@ class Cascade:
         logits = self._logits(torch.from_numpy(np.ascontiguousarray(x)), folds, (y, norms))
         return Prediction(_softmax(logits / self.temperature), norms)
 
+    def predict_many(self, x: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Predict without the tiny tier and without gradients: for millions of rows (n, classes)."""
+        logits = self._logits(torch.from_numpy(np.ascontiguousarray(x)), _fold(index, self._seed), None, tiny=False)
+        return _softmax(logits / self.temperature)
+
     def _logits(
-        self, x: Tensor, folds: NDArray[np.int64], gradients: tuple[NDArray[np.int64], NDArray[np.float32]] | None
+        self,
+        x: Tensor,
+        folds: NDArray[np.int64],
+        gradients: tuple[NDArray[np.int64], NDArray[np.float32]] | None,
+        *,
+        tiny: bool = True,
     ) -> NDArray[np.float32]:
         """Return the mean log-probabilities of the models that a row's fold leaves out (n, classes)."""
         total = torch.zeros(len(x), self.classes)
-        weight_sum = 0.0
+        used = [(t, bag) for t, bag in zip(self.tiers, self.bags, strict=True) if tiny or not t.own_part_only]
         with torch.no_grad():
-            for start in range(0, len(x), 16_384):
-                piece = slice(start, start + 16_384)
+            for start in range(0, len(x), _PIECE):
+                piece = slice(start, start + _PIECE)
                 rows = x[piece].to(self.device)
-                for place, (tier, bag) in enumerate(zip(self.tiers, self.bags, strict=True)):
+                summed = torch.zeros(len(rows), self.classes, device=self.device)
+                for tier, bag in used:
                     own = torch.from_numpy(folds[piece] % tier.models).to(self.device)
-                    out = torch.log_softmax(bag(rows.expand(tier.models, *rows.shape)), -1)  # (models, n, classes)
-                    mine = torch.nn.functional.one_hot(own, tier.models).T[:, :, None].to(out.dtype)
-                    # A tiny model saw its own part only; the others saw all but it.
-                    share = (1 - mine) / (tier.models - 1) if tier.own_part_only else mine
-                    total[piece] += tier.weight * (out * share).sum(0).cpu()
-                    if place == 0 and gradients is not None:
-                        y, norms = gradients
-                        norms[piece] = _ghost_norms(bag, rows, y[piece], (own + 1) % tier.models)
-            weight_sum = sum(tier.weight for tier in self.tiers)
-        return np.asarray((total / weight_sum).numpy())
+                    if tier.own_part_only:
+                        out = torch.log_softmax(bag(rows.expand(tier.models, *rows.shape)), -1)  # (models, n, classes)
+                        # A tiny model saw its own part only: the others speak.
+                        mine = out.sum(0) - out[own, torch.arange(len(rows), device=self.device)]
+                        summed += tier.weight * mine / (tier.models - 1)
+                        if gradients is not None:
+                            y, norms = gradients
+                            norms[piece] = _ghost_norms(bag, rows, y[piece], (own + 1) % tier.models)
+                        continue
+                    for model in range(tier.models):
+                        places = (own == model).nonzero()[:, 0]
+                        summed[places] += tier.weight * torch.log_softmax(bag.one(rows[places], model), -1)
+                total[piece] = summed.cpu()
+        return np.asarray((total / sum(tier.weight for tier, _ in used)).numpy())
 
 
 def _fold(index: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -63,7 +63,7 @@ class Encoder:
         known = {column.name: column for column in self.used}
         present = {name: place for place, name in enumerate(batch.schema.names)}
         rows = batch.num_rows
-        codes = np.full((rows, len(self.used)), NULL, np.int16)
+        by_column = np.empty((len(self.used), rows), np.int16)  # whole columns are written and read
         exact = np.zeros(rows, np.uint64)
         blocks: list[NDArray[np.float32]] = []
         bad = np.zeros(len(self.used), np.int64)
@@ -79,12 +79,15 @@ class Encoder:
                 raws[column.name] = raw
         for place, column in enumerate(self.used):
             raw = raws.pop(column.name, None) or _missing(rows, numeric=column.numeric)
-            codes[:, place] = found = column.codes(raw)
+            by_column[place] = found = column.codes(raw)
             bad[place] = (found == OTHER).sum() if column.numeric and column.kind == "number" else 0
             if features and column.name != self.label:
                 blocks.append(column.features(raw, found))
         table = np.concatenate(blocks, axis=1) if blocks else np.zeros((rows, 0), np.float32)
-        return Encoded(codes, table[:, self.kept] if features else None, mix(exact), hash_codes(codes), bad)
+        if features and len(self.kept) != table.shape[1]:
+            table = table[:, self.kept]
+        codes = by_column.T
+        return Encoded(codes, table if features else None, mix(exact), hash_codes(codes), bad)
 
 
 def hash_codes(codes: NDArray[np.int16]) -> Hashes:

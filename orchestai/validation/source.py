@@ -64,19 +64,6 @@ class Source:
             digest.update(sink.getvalue())
         return digest.hexdigest()
 
-    def take(self, rows: Any) -> pa.Table:
-        """Return the rows with these ascending numbers."""
-        import numpy as np
-        import pyarrow as pa
-
-        rows = np.asarray(rows, dtype=np.int64)
-        pieces = []
-        for offset, batch in self.batches():
-            low, high = np.searchsorted(rows, [offset, offset + batch.num_rows])
-            if high > low:
-                pieces.append(pa.Table.from_batches([batch.take(pa.array(rows[low:high] - offset))]))
-        return pa.concat_tables(pieces, promote_options="permissive")
-
     def _raw(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 

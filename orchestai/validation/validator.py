@@ -29,6 +29,7 @@ from orchestai.validation.profile import ReferenceProfile, encoder_of, profile_o
 from orchestai.validation.recommend import recommend
 from orchestai.validation.result import (
     CascadeReport,
+    CellProblem,
     DimensionScore,
     DiversityScores,
     Localization,
@@ -336,6 +337,7 @@ class DatasetValidator:
             quality = run.dimensions["quality_degradation"].detail
             rate = quality.get("label_error_rate")
             excess = None if rate is None else max(0.0, rate - max(quality["label_error_rate_reference"], 0.0))
+            look_at = _rows_to_look_at(run.state, run.rows)
             run.scores = score_rows(
                 source,
                 run.profile,
@@ -345,14 +347,17 @@ class DatasetValidator:
                 natural=run.natural,
                 label_excess=excess,
                 rows=run.rows,
+                look_at=look_at,
             )
-            cells = find_cells(
-                source,
-                run.profile,
-                self.settings,
-                rows=_rows_to_look_at(run.state, run.rows),
-                from_reference=run.reference != "none",
-            )
+            cells: tuple[CellProblem, ...] = ()
+            if run.scores.looked_at is not None:
+                cells = find_cells(
+                    run.scores.looked_at,
+                    run.profile,
+                    self.settings,
+                    rows=look_at,
+                    from_reference=run.reference != "none",
+                )
             run.localization = fuse(run.scores, cells, limit=self.settings.max_problem_rows)
 
     def _recommend(self, run: _Run) -> None:

@@ -17,8 +17,8 @@ from orchestai.validation.result import Reading
 from orchestai.validation.summary import Array, Described
 
 _FOLDS = 3
-_WIDEST = 1_500
-_ROWS = 6_000
+_WIDEST = 700
+_ROWS = 5_000
 
 
 def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]:
@@ -57,13 +57,11 @@ def separability(table: Described, reference: Described, *, seed: int) -> float:
     """Return twice the out-of-fold area under the ROC curve minus one, of table against reference."""
     parts = [_limited(table), _limited(reference)]
     y = np.concatenate([np.ones(len(parts[0].codes)), np.zeros(len(parts[1].codes))])
-    x = _rich_features(parts)
+    rng = np.random.default_rng(seed)
+    x = _rich_features(parts, rng)
     x -= x.mean(0)
     spread = x.std(0)
     x = x[:, spread > 1e-6] / spread[spread > 1e-6]
-    rng = np.random.default_rng(seed)
-    if x.shape[1] > _WIDEST:
-        x = x[:, np.sort(rng.permutation(x.shape[1])[:_WIDEST])]
     fold = rng.permutation(len(y)) % _FOLDS
     weight = np.where(y == 1, 0.5 / y.sum(), 0.5 / (1 - y).sum()).astype(np.float32) * len(y)
     scores = np.empty(len(y))
@@ -79,16 +77,21 @@ def _limited(described: Described) -> Described:
     return described.take(np.arange(_ROWS))  # the sample is in random order already
 
 
-def _rich_features(parts: list[Described]) -> NDArray[np.float32]:
+def _rich_features(parts: list[Described], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return one-hot codes, axes, their squares and Fourier features of all rows (n, features)."""
     codes = np.concatenate([part.codes for part in parts])
     points = np.concatenate([part.points for part in parts])
     blocks = [points, np.square(points), np.concatenate([part.kernel for part in parts])]
-    room = _WIDEST * 2
-    for place in range(codes.shape[1]):
-        used = np.flatnonzero(np.bincount(codes[:, place], minlength=CODES) >= 5)
-        if len(used) > 1 and (room := room - len(used)) > 0:
-            blocks.append((codes[:, place, None] == used[None, 1:]).astype(np.float32))
+    frequent = [
+        (place, code)
+        for place in range(codes.shape[1])
+        for code in np.flatnonzero(np.bincount(codes[:, place], minlength=CODES) >= 5)[1:]
+    ]
+    room = max(_WIDEST - sum(block.shape[1] for block in blocks), 0)
+    if len(frequent) > room:
+        frequent = [frequent[pick] for pick in np.sort(rng.permutation(len(frequent))[:room])]
+    if frequent:
+        blocks.append(np.stack([codes[:, place] == code for place, code in frequent], axis=1).astype(np.float32))
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 

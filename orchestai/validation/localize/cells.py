@@ -13,19 +13,19 @@ from orchestai.validation.localize.spelling import Found, Texts, odd_texts, text
 from orchestai.validation.profile import ReferenceProfile
 from orchestai.validation.result import CellProblem
 from orchestai.validation.settings import GateSettings
-from orchestai.validation.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LOOKED_AT = 20_000
+"""Rows in which single cells are looked for."""
 _SHOWN = 60
 _FAR = 2.0
 _RARELY_MISSING = 0.1
 
 
 def find_cells(
-    source: Source,
+    table: pa.Table,
     profile: ReferenceProfile,
     settings: GateSettings,
     *,
@@ -35,16 +35,12 @@ def find_cells(
     """Return the values that do not fit, the surest first.
 
     Args:
-        source: The table.
+        table: Rows as they were read.
         profile: The reference, or the table itself.
         settings: How many are listed.
-        rows: Numbers of the rows to look at, ascending; at most `LOOKED_AT` are.
+        rows: Their numbers.
         from_reference: Whether `profile` is of another table, whose ranges then hold.
     """
-    rows = rows[:LOOKED_AT]
-    if not len(rows):
-        return ()
-    table = source.take(rows)
     best: dict[tuple[int, str], CellProblem] = {}
     texts = {name: found for name in table.column_names if (found := texts_of(table[name])) is not None}
     for name, column in texts.items():

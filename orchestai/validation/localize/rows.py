@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from orchestai.validation.profile import ReferenceProfile
 from orchestai.validation.source import Source
 from orchestai.validation.states.hashes import HashCounts
 from orchestai.validation.states.table import SampleRows, TableState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NATURAL = 0.1
 """Beyond this share of repetition in healthy rows, a repeated row is no problem."""
@@ -35,6 +39,7 @@ class RowScores:
         labels: Out-of-fold probability of the row's own label (n,), NaN where unknown; None without a label.
         predicted: Most likely label of each row (n,), or None.
         first: Number of the first row.
+        looked_at: The rows asked for, as they were read.
     """
 
     strength: dict[str, Strengths]
@@ -42,6 +47,7 @@ class RowScores:
     labels: Strengths | None
     predicted: NDArray[np.int64] | None
     first: int = 0
+    looked_at: pa.Table | None = None
 
 
 class _Repeats:
@@ -76,6 +82,7 @@ def score_rows(
     natural: float,
     label_excess: float | None = None,
     rows: range | None = None,
+    look_at: NDArray[np.int64] | None = None,
 ) -> RowScores:
     """Look at every row once.
 
@@ -88,7 +95,11 @@ def score_rows(
         natural: Share of repetition that is natural.
         label_excess: Share of wrong labels, where it could be measured.
         rows: Only these rows.
+        look_at: Numbers of rows to return as they were read, ascending.
     """
+    import pyarrow as pa
+
+    seen: list[pa.Table] = []
     first = rows.start if rows is not None else 0
     encoder, target = profile.encoder, profile.target
     repeats = _Repeats(state.exact)
@@ -102,6 +113,10 @@ def score_rows(
     for offset, batch in pieces(source, rows):
         whole = state.rows <= _NEAR_ROWS
         encoded = encoder.encode(batch, features=labelled or whole)
+        if look_at is not None:
+            low, high = np.searchsorted(look_at, [offset, offset + batch.num_rows])
+            if high > low:
+                seen.append(pa.Table.from_batches([batch.take(pa.array(look_at[low:high] - offset))]))
         found["repeated"].append(repeats.of(encoded.exact).astype(np.float32))
         if copied is not None:
             found["copied"].append(np.isin(encoded.exact, copied).astype(np.float32))
@@ -111,7 +126,11 @@ def score_rows(
             assert encoded.features is not None
             index = np.arange(offset, offset + batch.num_rows)
             classes = target.classes_of(encoded.codes)
-            predicted = cascade.predict(target.inputs(encoded.features), classes, index).probabilities
+            inputs = target.inputs(encoded.features)
+            many = state.rows > profile.settings.cascade_rows
+            predicted = (
+                cascade.predict_many(inputs, index) if many else cascade.predict(inputs, classes, index).probabilities
+            )
             picked = predicted[np.arange(len(classes)), classes.clip(0)]
             own.append(np.where(classes >= 0, picked, np.nan).astype(np.float32))
             best.append(_best(predicted, classes))
@@ -128,7 +147,8 @@ def score_rows(
         stacked = np.concatenate(best)
         predicted_classes = stacked[:, 0].astype(np.int64)
         strength["label"], named["label"] = suspects(labels, stacked, label_excess)
-    return RowScores(strength, named, labels, predicted_classes, first)
+    looked_at = pa.concat_tables(seen, promote_options="permissive") if seen else None
+    return RowScores(strength, named, labels, predicted_classes, first, looked_at)
 
 
 def _best(probabilities: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
