@@ -37,7 +37,7 @@ def copies_of(reference: pd.DataFrame) -> Corruption:
 
     def apply(frame: pd.DataFrame, level: float, rng: np.random.Generator) -> pd.DataFrame:
         victims = rng.permutation(len(frame))[: round(level * len(frame))]
-        kept = frame.drop(index=victims)
+        kept = frame.drop(index=list(victims))
         taken = reference.iloc[rng.choice(len(reference), len(victims), replace=len(victims) > len(reference))]
         return pd.concat([kept, taken]).sample(frac=1, random_state=int(rng.integers(1 << 31))).reset_index(drop=True)
 
@@ -56,7 +56,7 @@ def label_flips(label: str) -> Corruption:
             group = pd.factorize(out[label])[0]
         victims = rng.permutation(len(out))[: round(level * len(out))]
         pools = {g: values[group != g] for g in np.unique(group)}
-        distinct = {g: pd.unique(pool) for g, pool in pools.items()}
+        distinct: dict[Any, Any] = {g: pd.unique(pool) for g, pool in pools.items()}
         for row in victims:
             values[row] = rng.choice(distinct[group[row]])
         out[label] = values

@@ -37,7 +37,7 @@ class Numbers:
 
     def frame(self, matrix: Matrix) -> pd.DataFrame:
         """Return the frame of a matrix."""
-        out = {}
+        out: dict[str, Any] = {}
         for place, name in enumerate(self._frame.columns):
             column, values = self._frame[name], matrix[:, place]
             if name in self._levels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from orchestai.errors import DataError
 
-_COMPRESSED = {".gz": "gzip", ".zip": "zip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+_COMPRESSED: dict[str, Any] = {".gz": "gzip", ".zip": "zip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -21,9 +22,9 @@ def read_frame(path: Path) -> pd.DataFrame:
         if path.suffix in (".parquet", ".pq"):
             return pd.read_parquet(path)
         compression = _COMPRESSED.get(path.suffix)
-        frame = pd.read_csv(path, compression=compression, skipinitialspace=True)  # type: ignore[call-overload]
+        frame = pd.read_csv(path, compression=compression, skipinitialspace=True)
         if _is_headerless(frame):
-            frame = pd.read_csv(path, compression=compression, skipinitialspace=True, header=None)  # type: ignore[call-overload]
+            frame = pd.read_csv(path, compression=compression, skipinitialspace=True, header=None)
             frame.columns = [f"c{place}" for place in range(frame.shape[1])]
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read {path}: {error}") from error

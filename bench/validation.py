@@ -123,7 +123,9 @@ def corruptions(parts: Parts, label: str | None, settings: GateSettings, seed: i
     # Modes and axes go one at a time: levels between two of them would be the same table twice.
     steps = {
         "mode_drop": tuple(place / MODES for place in range(MODES)),
-        "spectral": tuple(place / max(len(numbers), 1) for place in np.unique(np.linspace(0, len(numbers) - 1, 10, dtype=int))),
+        "spectral": tuple(
+            place / max(len(numbers), 1) for place in np.unique(np.linspace(0, len(numbers) - 1, 10, dtype=int))
+        ),
     }
     found = {}
     for kind, apply in kinds.items():

@@ -125,21 +125,24 @@ for name in frame.columns:
     if frame[name].dtype.kind in "if":
         rules.append(gx.expectations.ExpectColumnValuesToBeBetween(column=name, min_value=-1000, max_value=1000))
 batch.get_batch({"dataframe": frame}).validate(gx.ExpectationSuite(name="s", expectations=rules))
-""" + _TAIL,
+"""
+    + _TAIL,
     "evidently: drift of every column": """
 import sys, pandas as pd
 from evidently import Report
 from evidently.presets import DataDriftPreset
 a, b = (pd.read_parquet(f"{sys.argv[1]}/{name}.parquet") for name in ("table", "reference"))
 Report([DataDriftPreset()]).run(a, b)
-""" + _TAIL,
+"""
+    + _TAIL,
     "sdmetrics: quality report": """
 import sys, pandas as pd
 from sdmetrics.reports.single_table import QualityReport
 a, b = (pd.read_parquet(f"{sys.argv[1]}/{name}.parquet") for name in ("table", "reference"))
 kind = lambda c: {"sdtype": "numerical" if c.dtype.kind in "if" else "categorical"}
 QualityReport().generate(b, a, {"columns": {name: kind(a[name]) for name in a.columns}}, verbose=False)
-""" + _TAIL,
+"""
+    + _TAIL,
     "cleanlab: Datalab labels and duplicates": """
 import sys, pandas as pd
 from cleanlab import Datalab
@@ -149,7 +152,8 @@ a = pd.read_parquet(f"{sys.argv[1]}/table.parquet")
 x = a.select_dtypes("number").drop(columns="label").fillna(0).to_numpy()
 p = cross_val_predict(SGDClassifier(loss="log_loss"), x, a["label"], cv=3, method="predict_proba")
 Datalab(data={"y": a["label"].to_numpy()}, label_name="y").find_issues(pred_probs=p, issue_types={"label": {}})
-""" + _TAIL,
+"""
+    + _TAIL,
 }
 
 

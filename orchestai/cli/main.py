@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve, service
+from orchestai.cli import config, data, doctor, durable, init, learn, logs, run, serve, service, validation
 from orchestai.cli.console import err, print_error
 from orchestai.errors import ApprovalNeededError, InputError, OrchestAIError, RefusedError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, serve, service, run, durable, data, learn, logs, config, doctor):
+for module in (init, serve, service, run, durable, data, validation, learn, logs, config, doctor):
     module.register(app)
 
 

@@ -18,9 +18,7 @@ SATURATED = 0.5
 """A statistic whose healthy draws reach half of its worst value tells nothing on this many rows."""
 
 
-def calibrated(
-    name: str, value: float, null: NDArray[np.float64], worst: float, *, family: int = 1
-) -> Reading | None:
+def calibrated(name: str, value: float, null: NDArray[np.float64], worst: float, *, family: int = 1) -> Reading | None:
     """Return the reading of a statistic; None if healthy draws come too near to `worst`.
 
     Args:
@@ -43,7 +41,12 @@ def score_of(effect: float) -> float:
 
 
 def dimension(
-    readings: Sequence[Reading | None], *, warn: float, critical: float, nothing: str, detail: dict[str, object] | None = None
+    readings: Sequence[Reading | None],
+    *,
+    warn: float,
+    critical: float,
+    nothing: str,
+    detail: dict[str, object] | None = None,
 ) -> DimensionScore:
     """Return the score of a dimension: that of its largest effect.
 

@@ -6,6 +6,7 @@ small ones and three base ones leave their own fifth or third out. All predictio
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,7 +55,7 @@ class _Bag(nn.Module):
         super().__init__()
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             bound = (2.0 / max(fan_in, 1)) ** 0.5
             self.weights.append(nn.Parameter(torch.randn(models, fan_in, fan_out, generator=generator) * bound))
             self.biases.append(nn.Parameter(torch.zeros(models, 1, fan_out)))
@@ -67,7 +68,6 @@ class _Bag(nn.Module):
                 x = torch.relu(x)
             x = torch.baddbmm(bias, x, weight)
         return x
-
 
     def one(self, x: Tensor, model: int) -> Tensor:
         """Run one network alone; inputs (n, features), outputs (n, classes)."""
@@ -277,7 +277,5 @@ def _temperature(logits: NDArray[np.float32], y: NDArray[np.int64]) -> float:
     if not len(y):
         return 1.0
     rows = np.arange(len(y))
-    losses = [
-        -np.log(_softmax(logits / value)[rows, y].clip(1e-9)).mean() for value in TEMPERATURE_GRID
-    ]
+    losses = [-np.log(_softmax(logits / value)[rows, y].clip(1e-9)).mean() for value in TEMPERATURE_GRID]
     return TEMPERATURE_GRID[int(np.argmin(losses))]

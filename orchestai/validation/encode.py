@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from orchestai.validation.columns import (
     CODES,
-    NULL,
     OTHER,
     Column,
     Raw,
@@ -78,7 +77,7 @@ class Encoder:
             if column.name in known:
                 raws[column.name] = raw
         for place, column in enumerate(self.used):
-            raw = raws.pop(column.name, None) or _missing(rows, numeric=column.numeric)
+            raw = raws.pop(column.name) if column.name in raws else _missing(rows, numeric=column.numeric)
             by_column[place] = found = column.codes(raw)
             bad[place] = (found == OTHER).sum() if column.numeric and column.kind == "number" else 0
             if features and column.name != self.label:

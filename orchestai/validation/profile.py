@@ -197,9 +197,7 @@ def profile_of(
     return profile
 
 
-def _describe(
-    profile: ReferenceProfile, rows: SampleRows, index: NDArray[np.int64], *, own: bool = False
-) -> Described:
+def _describe(profile: ReferenceProfile, rows: SampleRows, index: NDArray[np.int64], *, own: bool = False) -> Described:
     space, target = profile.space, profile.target
     assert space is not None
     index = index[: len(rows.codes)]

@@ -157,7 +157,9 @@ def _dropper(
             mine = ~np.isin(exact.hashes, profile.state.exact.hashes)
             exact = HashCounts(exact.size, exact.hashes[mine], exact.counts[mine], int(exact.counts[mine].sum()))
             theirs = ~np.isin(coarse.hashes, profile.state.coarse.hashes)
-            coarse = HashCounts(coarse.size, coarse.hashes[theirs], coarse.counts[theirs], int(coarse.counts[theirs].sum()))
+            coarse = HashCounts(
+                coarse.size, coarse.hashes[theirs], coarse.counts[theirs], int(coarse.counts[theirs].sum())
+            )
         rows = max(int(keep.mean() * state.rows), 1)
         return replace(state, rows=rows, exact=exact, coarse=coarse), table.take(np.flatnonzero(keep))
 
@@ -216,7 +218,8 @@ def _collections(
     places = np.concatenate(picked) if picked else np.empty(0, np.int64)
     needed = int(total * rows / max(table.rows, 1))
     title = "Collect rows of the kinds that are missing"
-    text = f"{int((short > 0).sum())} of {cells} kinds of rows are thinner than in the reference; {', '.join(low)} are low."
+    thin = int((short > 0).sum())
+    text = f"{thin} of {cells} kinds of rows are thinner than in the reference; low: {', '.join(low)}."
 
     def apply(state: TableState, described: Described) -> tuple[TableState, Described]:
         return state, described.concat(reference.take(places))

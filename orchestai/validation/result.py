@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from orchestai.contracts.base import Record
 from orchestai.logs.files import write_file
 
@@ -46,7 +48,7 @@ class DimensionScore(Record):
     status: Literal["ok", "warn", "critical", "not_measurable"]
     reason: str
     readings: tuple[Reading, ...] = ()
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any] = Field(default_factory=dict)
 
 
 class DiversityScores(Record):
@@ -56,7 +58,7 @@ class DiversityScores(Record):
     semantic_diversity: float | None
     statistical_diversity: float | None
     structural_diversity: float | None
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any] = Field(default_factory=dict)
 
 
 class CascadeReport(Record):

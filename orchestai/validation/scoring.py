@@ -62,6 +62,4 @@ def judge(profile: ReferenceProfile, data: TableLike, settings: GateSettings) ->
         dimensions = score_dimensions(profile.compare(state, table), settings)
     diversity = measure_diversity(profile, state, table, with_reference=True)
     collapse = collapse_score(dimensions)
-    return Judgement(
-        dimensions, collapse, diversity, decide(dimensions, collapse, diversity.overall_score, settings)
-    )
+    return Judgement(dimensions, collapse, diversity, decide(dimensions, collapse, diversity.overall_score, settings))

@@ -7,6 +7,8 @@ a file, or any object with `.batches()`.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,12 +135,8 @@ def _open_file(path: Path, format: str | None) -> Any:
 
     if not path.exists():
         raise DataError(f"There is no table at {path}.", remedy="Check the path.")
-    try:
-        from orchestai.validation.load import load_table
-    except ImportError:
-        load_table = None
-    if load_table is not None:
-        return load_table(path, format=format)
+    if importlib.util.find_spec("orchestai.validation.load") is not None:
+        return importlib.import_module("orchestai.validation.load").load_table(path, format=format)
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"The file {path} is empty.", remedy="Write it again.")
     if (format or path.suffix.lstrip(".")).lower() in ("parquet", "pq"):

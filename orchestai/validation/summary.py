@@ -101,7 +101,7 @@ class MarkBins(NamedTuple):
 
     def of(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the bin of each value (n,)."""
-        return np.searchsorted(self.edges, values, side="right")
+        return np.asarray(np.searchsorted(self.edges, values, side="right"), np.int64)
 
 
 def fit_bins(values: NDArray[np.float32]) -> MarkBins:
@@ -162,7 +162,8 @@ def draw_weights(rng: np.random.Generator, rows: int, size: int, draws: int) -> 
 def _shares(weights: NDArray[np.float32], codes: NDArray[np.int16] | NDArray[np.int64], size: int) -> Array:
     """Return the weighted share of each code (draws, size)."""
     if len(weights) == 1:
-        return np.bincount(codes, weights=weights[0], minlength=size)[None, :size]
+        counts: Array = np.bincount(codes, weights=weights[0].astype(np.float64), minlength=size)
+        return counts[None, :size]
     used, place = np.unique(codes, return_inverse=True)
     hot = np.zeros((len(codes), len(used)), np.float32)
     hot[np.arange(len(codes)), place] = 1

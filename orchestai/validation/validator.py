@@ -197,11 +197,12 @@ class DatasetValidator:
         source = Source(data, chunk_rows=self.settings.chunk_rows)
         run = _Run(Monitor(), None)
         self._load(run, source, None, None, label, None)
+        self._cascade(run, source)
+        if run.errors:
+            raise DataError(f"The cascade failed: {run.errors[0].message}")
         assert run.profile is not None
         assert run.state is not None
-        return score_rows(
-            source, run.profile, run.state, run.profile.cascade, with_reference=False, natural=run.natural
-        )
+        return score_rows(source, run.profile, run.state, run.cascade, with_reference=False, natural=run.natural)
 
     def _validate(
         self,
@@ -226,7 +227,7 @@ class DatasetValidator:
         # Diversity needs no network and the cascade no diversity: they share the machine.
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="validation") as pool:
             diversity = pool.submit(self._diversity, run)
-            cascade = pool.submit(self._cascade, run)
+            cascade = pool.submit(self._cascade, run, source)
             diversity.result()
             cascade.result()
         self._collapse(run)
@@ -260,9 +261,7 @@ class DatasetValidator:
                 raise DataError(f"{total} rows are too few for an earlier and a later half.", remedy="Give 40 or more.")
             held = None if holdout is None else Source(holdout, chunk_rows=chunk)
             run.rows = range(total // 2, total)
-            run.profile = ReferenceProfile.fit(
-                source, settings, holdout=held, label=label, rows=range(total // 2)
-            )
+            run.profile = ReferenceProfile.fit(source, settings, holdout=held, label=label, rows=range(total // 2))
         else:
             run.raw, _ = sample_raw(source, max(settings.sample_rows, 10_000), settings.seed)
             encoder, kind = encoder_of(run.raw, label)
@@ -294,11 +293,9 @@ class DatasetValidator:
         with run.stage("diversity"):
             assert run.profile is not None
             assert run.state is not None
-            run.diversity = measure_diversity(
-                run.profile, run.state, run.table, with_reference=run.reference != "none"
-            )
+            run.diversity = measure_diversity(run.profile, run.state, run.table, with_reference=run.reference != "none")
 
-    def _cascade(self, run: _Run) -> None:
+    def _cascade(self, run: _Run, source: Source) -> None:
         with run.stage("cascade"):
             from orchestai.validation.cascading import train_on_table
 
@@ -308,6 +305,8 @@ class DatasetValidator:
                 run.profile,
                 run.state,
                 self.settings,
+                source=source,
+                piece=run.rows,
                 own=run.reference == "none",
                 gpu_memory_fraction=self.gpu_memory_fraction,
                 mixed_precision=self.enable_mixed_precision,
@@ -321,10 +320,7 @@ class DatasetValidator:
                 assert run.raw is not None
                 run.dimensions = measure_alone(run.profile, run.state, run.natural, self.settings)
             elif run.table is None:
-                run.dimensions = {
-                    name: not_measurable(NO_GEOMETRY)
-                    for name in DIMENSIONS
-                }
+                run.dimensions = {name: not_measurable(NO_GEOMETRY) for name in DIMENSIONS}
             else:
                 run.dimensions = score_dimensions(run.profile.compare(run.state, run.table), self.settings)
         if not run.dimensions:

@@ -15,7 +15,6 @@ from orchestai.validation.result import Reading
 from orchestai.validation.states.hashes import HashCounts
 
 
-
 def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]:
     """Return exact repetition, near repetition, and copies of the reference, beyond what is natural."""
     table, reference = given.table_state, given.reference_state

@@ -36,9 +36,7 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
     labels, detail = _label_errors(given)
     detail |= {"missing": float(missing), "missing_reference": float(reference_missing), "impossible_values": bad}
     return [
-        calibrated(
-            "rows outside the support", float(-nearer(*typical)), -nearer(*null_typical), 1.0, family=3
-        ),
+        calibrated("rows outside the support", float(-nearer(*typical)), -nearer(*null_typical), 1.0, family=3),
         labels,
         calibrated(
             "missing values", float(missing - reference_missing), null_missing, 1 - float(reference_missing), family=3

@@ -9,7 +9,8 @@ from orchestai.validation.result import CellProblem, Localization, Severity
 
 _LOW, _MEDIUM = 0.01, 0.05
 _TOP = 10
-_CERTAIN = {"copied": 0.95, "repeated": 0.9}
+_DOUBT = {"label": 0.9, "outlier": 0.9}
+"""A hash does not err; a model does: its surest row comes after the repeated ones."""
 
 
 def fuse(scores: RowScores, cells: tuple[CellProblem, ...], *, limit: int) -> Localization:
@@ -24,12 +25,12 @@ def fuse(scores: RowScores, cells: tuple[CellProblem, ...], *, limit: int) -> Lo
     for name, values in scores.strength.items():
         hits = scores.named[name]
         counts[name] = int(hits.sum())
-        left[hits] *= 1 - _CERTAIN.get(name, 1.0) * values[hits].clip(0, 0.999)
+        left[hits] *= 1 - _DOUBT.get(name, 1.0) * values[hits].clip(0, 0.999)
         named |= hits
     for cell in cells:
         place = cell.row - scores.first
         if 0 <= place < total:
-            left[place] *= 1 - 0.9 * cell.strength
+            left[place] *= 1 - 0.85 * cell.strength
             named[place] = True
     counts["cells"] = len(cells)
     fused = 1 - left

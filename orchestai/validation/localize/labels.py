@@ -31,6 +31,8 @@ def suspects(
         named[candidates[np.argsort(own[candidates], kind="stable")[:count]]] = True
         return strength, named
     classes = int(max(given.max(initial=0), top.max(initial=0))) + 1
-    usual = np.array([own[known & (given == c)].mean() if (known & (given == c)).any() else 1.0 for c in range(classes)])
+    usual = np.array(
+        [own[known & (given == c)].mean() if (known & (given == c)).any() else 1.0 for c in range(classes)]
+    )
     named = other & (likely >= usual[top])
     return strength, named

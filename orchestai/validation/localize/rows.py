@@ -140,7 +140,9 @@ def score_rows(
     named = {name: values > 0 for name, values in strength.items()}
     if natural > _NATURAL:
         del strength["repeated"], named["repeated"]
-    strength["outlier"], named["outlier"] = _outliers(profile, kept, sum(map(len, found["surprise"])), first, with_reference)
+    strength["outlier"], named["outlier"] = _outliers(
+        profile, kept, sum(map(len, found["surprise"])), first, with_reference
+    )
     labels = predicted_classes = None
     if own:
         labels = np.concatenate(own)

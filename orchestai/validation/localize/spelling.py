@@ -32,14 +32,14 @@ class Found(NamedTuple):
 class Texts(NamedTuple):
     """A column of texts by its distinct values."""
 
-    distinct: list[str]
+    distinct: tuple[str, ...]
     counts: NDArray[np.int64]  # (distinct,)
     codes: NDArray[np.int64]  # (n,) place in `distinct`
     missing: NDArray[np.bool_]  # (n,)
 
     def text(self, place: int) -> str:
         """Return the text of a row."""
-        return self.distinct[self.codes[place]]
+        return self.distinct[int(self.codes[place])]
 
 
 def texts_of(column: pa.ChunkedArray) -> Texts | None:
@@ -53,7 +53,7 @@ def texts_of(column: pa.ChunkedArray) -> Texts | None:
         return None
     encoded = pc.dictionary_encode(column.combine_chunks().fill_null(""))
     encoded = encoded.combine_chunks() if hasattr(encoded, "combine_chunks") else encoded
-    distinct = encoded.dictionary.to_pylist()
+    distinct = tuple(encoded.dictionary.to_pylist())
     codes = np.asarray(encoded.indices).astype(np.int64)
     empty = np.array([not text.strip() for text in distinct], bool)
     return Texts(distinct, np.bincount(codes, minlength=len(distinct)), codes, empty[codes])
@@ -63,8 +63,7 @@ def odd_texts(column: Texts) -> dict[int, Found]:
     """Return the rows whose text does not fit its column."""
     odd: dict[int, Found] = {}
     for rule in (_rare_shapes, _misspelled, _units, _gaps):  # the later is the surer, and wins
-        for code, found in rule(column).items():
-            odd[code] = found
+        odd |= rule(column)
     rows: dict[int, Found] = {}
     for code, found in odd.items():
         rows.update(dict.fromkeys(np.flatnonzero(column.codes == code).tolist(), found))
@@ -157,7 +156,10 @@ def _misspelled(column: Texts) -> dict[int, Found]:
         differs = letters != mine
         changed = differs.sum(1)
         place = int(changed.argmin())
-        if not 0 < changed[place] <= max(1, _CHANGED * len(text)) or column.counts[codes[place]] < 4 * column.counts[code]:
+        if (
+            not 0 < changed[place] <= max(1, _CHANGED * len(text))
+            or column.counts[codes[place]] < 4 * column.counts[code]
+        ):
             continue
         usual = column.distinct[codes[place]]
         spots = np.flatnonzero(differs[place])

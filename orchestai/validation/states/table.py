@@ -83,9 +83,11 @@ class TableState:
             held: A sample that this state will be merged into: rows that cannot enter it are not encoded.
         """
         found = encoder.encode(batch, features=False)
-        counts = np.stack([np.bincount(column, minlength=CODES) for column in found.codes.T]) if len(
-            encoder.used
-        ) else np.zeros((0, CODES), np.int64)
+        counts = (
+            np.stack([np.bincount(column, minlength=CODES) for column in found.codes.T])
+            if len(encoder.used)
+            else np.zeros((0, CODES), np.int64)
+        )
         empty: RowSample[SampleRows] = RowSample.empty(settings.sample_rows, settings.seed)
         index = np.arange(offset, offset + batch.num_rows)
         wanted = (held or empty).wanted(index)
