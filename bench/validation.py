@@ -124,7 +124,7 @@ def corruptions(parts: Parts, label: str | None, settings: GateSettings, seed: i
     steps = {
         "mode_drop": tuple(place / MODES for place in range(MODES)),
         "spectral": tuple(
-            place / max(len(numbers), 1) for place in np.unique(np.linspace(0, len(numbers) - 1, 10, dtype=int))
+            float(place) / max(len(numbers), 1) for place in np.unique(np.linspace(0, len(numbers) - 1, 10, dtype=int))
         ),
     }
     found = {}

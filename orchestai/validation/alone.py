@@ -45,8 +45,7 @@ def measure_alone(
     )
     columns = profile.encoder.columns
     empty = sum(column.kind == "empty" for column in columns) / max(len(columns), 1)
-    cells = state.rows * max(len(profile.encoder.used), 1)
-    bad = float(state.bad_cells.sum()) / cells if profile.encoder.used else 0.0
+    bad = float(state.bad_cells.max(initial=0)) / max(state.rows, 1)
     found["quality_degradation"] = dimension(
         [_reading("impossible values", bad, 0.0), _reading("columns without a value", empty, 0.0)],
         **limits,

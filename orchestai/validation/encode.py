@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from orchestai.validation.columns import (
     CODES,
-    OTHER,
     Column,
     Raw,
     fit_column,
     read_column,
+    texts_as_numbers,
 )
 from orchestai.validation.hashing import Hashes, mix
 
@@ -79,7 +79,7 @@ class Encoder:
         for place, column in enumerate(self.used):
             raw = raws.pop(column.name) if column.name in raws else _missing(rows, numeric=column.numeric)
             by_column[place] = found = column.codes(raw)
-            bad[place] = (found == OTHER).sum() if column.numeric and column.kind == "number" else 0
+            bad[place] = _impossible(column, raw)
             if features and column.name != self.label:
                 blocks.append(column.features(raw, found))
         table = np.concatenate(blocks, axis=1) if blocks else np.zeros((rows, 0), np.float32)
@@ -114,6 +114,15 @@ def fit_encoder(sample: pa.Table, *, label: str | None) -> Encoder:
     if len(owners) > FEATURE_LIMIT:
         kept = np.unique(np.linspace(0, len(owners) - 1, FEATURE_LIMIT).astype(np.int64))
     return Encoder(tuple(columns), tuple(usable), label, np.asarray(owners, np.int64)[kept], kept)
+
+
+def _impossible(column: Column, raw: Raw) -> int:
+    """Count infinities, and texts in a column of numbers."""
+    if raw.numbers is not None:
+        return int(np.isinf(raw.numbers).sum())
+    if not column.numeric:
+        return 0
+    return int((~np.isfinite(texts_as_numbers(raw)) & ~raw.null).sum())
 
 
 def _missing(rows: int, *, numeric: bool) -> Raw:

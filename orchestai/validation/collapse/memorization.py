@@ -42,7 +42,28 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         "median_distance_holdout": float(np.median(holdout)),
         "share_at_distance_0": float((given.table.nearest <= 1e-4).mean()),
     }
-    return [calibrated("nearer to the reference than the holdout", value, nearer(mine, others), worst)], detail
+    return [
+        calibrated("nearer to the reference than the holdout", value, nearer(mine, others), worst, family=2),
+        _verbatim(given, rng),
+    ], detail
+
+
+def _verbatim(given: Comparison, rng: np.random.Generator) -> Reading | None:
+    """Return how many more rows than of the holdout stand in the reference word for word.
+
+    Distances are to a sample of the reference; hashes see all of it.
+    """
+    holdout, reference = given.holdout_hashes, given.reference_state.exact
+    if holdout is None:
+        return None
+    natural = holdout.share_in(reference)
+    found = given.table_state.exact.share_in(reference)
+    draws = given.settings.null_draws
+    mine = rng.binomial(given.table_state.rows, natural, draws) / max(given.table_state.rows, 1)
+    others = rng.binomial(holdout.total, natural, draws) / max(holdout.total, 1)
+    return calibrated(
+        "verbatim rows beyond those of the holdout", found - natural, mine - others, 1 - natural, family=2
+    )
 
 
 def nearer(table: Array, holdout: Array) -> Array:

@@ -19,8 +19,8 @@ from orchestai.validation.summary import Array, Described, draw_weights
 
 _LEAST_SKILL = 1.1
 """Out-of-fold accuracy over that of the commonest class, below which labels cannot be judged."""
-_SOFT = 0.1
-_RATES = np.linspace(-0.1, 1.0, 111)
+_LEAST = 0.02
+_RATES = np.linspace(-_LEAST, 1.0, 103)
 """Below 0 where labels fit better than the model expects: cut off there, small rates would drown in the cut."""
 
 
@@ -32,7 +32,7 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         summary.columns[..., NULL].mean(-1) for summary in (given.table_summary, given.reference_summary)
     )
     null_missing = given.null_tables.columns[..., NULL].mean(-1) - given.null_references.columns[..., NULL].mean(-1)
-    bad = _bad_share(given, table=True) - _bad_share(given, table=False)
+    bad = _bad_share(given)
     labels, detail = _label_errors(given)
     detail |= {"missing": float(missing), "missing_reference": float(reference_missing), "impossible_values": bad}
     return [
@@ -55,7 +55,7 @@ def label_error_rate(own: Array, weights: Array) -> Array:
         own: Probability of each bin's own label, over two classes: `p / (p + mean of the others)` (bins,).
         weights: Share of each bin (draws, bins).
     """
-    own = _SOFT + (1 - 2 * _SOFT) * own
+    own = own.clip(2 * _LEAST, 1 - 2 * _LEAST)
     likely = np.log((1 - _RATES[:, None]) * own + _RATES[:, None] * (1 - own))  # (rates, bins)
     total = weights @ likely.T  # (draws, rates)
     best = total.argmax(-1)
@@ -113,7 +113,10 @@ def _known(described: Described) -> NDArray[np.float32]:
     return described.own_probability[np.isfinite(described.own_probability)]
 
 
-def _bad_share(given: Comparison, *, table: bool) -> float:
-    state = given.table_state if table else given.reference_state
-    cells = state.rows * max(len(state.bad_cells), 1)
-    return float(state.bad_cells.sum() / cells) if cells else 0.0
+def _bad_share(given: Comparison) -> float:
+    """Return the share of impossible values in the worst column, beyond that of the reference."""
+    table, reference = given.table_state, given.reference_state
+    if not len(table.bad_cells):
+        return 0.0
+    excess = table.bad_cells / max(table.rows, 1) - reference.bad_cells / max(reference.rows, 1)
+    return max(float(excess.max()), 0.0)

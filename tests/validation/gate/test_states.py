@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -42,10 +43,7 @@ def test_any_chunking_and_any_order_of_merging_give_the_same_state(
     table = pa.Table.from_pandas(fresh.head(900), preserve_index=False)
     batch = table.combine_chunks().to_batches()[0]
     edges = [0, *sorted(cuts), 900]
-    parts = [
-        TableState.of(profile.encoder, batch.slice(a, b - a), a, settings)
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [TableState.of(profile.encoder, batch.slice(a, b - a), a, settings) for a, b in itertools.pairwise(edges)]
     shuffle = random.Random(seed)
     while len(parts) > 1:
         shuffle.shuffle(parts)

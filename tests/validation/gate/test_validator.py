@@ -127,7 +127,7 @@ def test_damaged_parquet(tmp_path: Path, gate: DatasetValidator, fresh: pd.DataF
     path = tmp_path / "data.parquet"
     pq.write_table(pa.Table.from_pandas(fresh), path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match="cannot be read|truncated|footer|damaged"):
+    with pytest.raises(DataError, match=r"cannot be read|truncated|footer|damaged"):
         gate.validate_sync(path)
 
 
@@ -138,7 +138,7 @@ EDGES: dict[str, Any] = {
     "constant": pd.DataFrame({"a": [3] * 60, "b": ["x"] * 60}),
     "mixed types": pd.DataFrame({"a": [1, "two", 3.5, None] * 30, "b": range(120)}),
     "infinities": pd.DataFrame({"a": [np.inf, -np.inf, 1.5, 2.5] * 30, "b": np.arange(120.0) ** 1.5}),
-    "1e308": pd.DataFrame({"a": np.linspace(-1e308, 1e308, 120), "b": np.arange(120.0) ** 1.5}),
+    "1e308": pd.DataFrame({"a": np.linspace(-1, 1, 120) * 1e308, "b": np.arange(120.0) ** 1.5}),
     "before 1970": pd.DataFrame({"a": pd.date_range("1850-01-01", periods=120, freq="37D"), "b": range(120)}),
     "nested": pa.table({"a": [[1, 2], [], None] * 30, "b": [{"x": 1}, {"x": 2}, None] * 30}),
     "same names": pa.Table.from_arrays([pa.array(range(60)), pa.array(["x", "y"] * 30)], names=["a", "a"]),
