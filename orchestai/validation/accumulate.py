@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +26,18 @@ class RawRows:
 
     table: pa.Table
 
-    def take(self, places: NDArray[np.int64]) -> RawRows:
+    def take(self, places: NDArray[np.int64]) -> Self:
         """Return these rows."""
         import pyarrow as pa
 
-        return RawRows(self.table.take(pa.array(places)))
+        return type(self)(self.table.take(pa.array(places)))
 
-    def concat(self, others: Sequence[RawRows]) -> RawRows:
+    def concat(self, others: Sequence[Self]) -> Self:
         """Return these rows and then the others'."""
         import pyarrow as pa
 
         tables = [self.table, *(other.table for other in others)]
-        return RawRows(pa.concat_tables(tables, promote_options="permissive").combine_chunks())
+        return type(self)(pa.concat_tables(tables, promote_options="permissive").combine_chunks())
 
 
 def sample_raw(source: Source, size: int, seed: int, *, rows: range | None = None) -> tuple[pa.Table, int]:

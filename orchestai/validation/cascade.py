@@ -242,7 +242,7 @@ def _train(
             logits = bag(x[rows])
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), y[rows].flatten(), reduction="sum") / batch
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
 

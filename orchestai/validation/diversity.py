@@ -8,6 +8,7 @@ equally strong.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def measure_diversity(
     cells = len(profile.space.cells)
     mine = summarize(table, cells)
     kinds = {column.kind for column in profile.encoder.used}
-    detail = {
+    detail: dict[str, Any] = {
         "space": "scaled values and hashed words" if "text" in kinds else "scaled values",
         "distinct_rows": distinct,
         "effective_rows": float(kernel_diversity(mine.kernel, table.rows)),
@@ -64,7 +65,7 @@ def measure_diversity(
 
 
 def _together(
-    semantic: float | None, statistical: float | None, structural: float | None, detail: dict[str, object]
+    semantic: float | None, statistical: float | None, structural: float | None, detail: dict[str, Any]
 ) -> DiversityScores:
     parts = [part for part in (semantic, statistical, structural) if part is not None]
     return DiversityScores(

@@ -134,8 +134,8 @@ def _fixes(
                 continue
             fixes.append(Fix(action, title, detail, rows, rows * price, _dropper(profile, scores, name)))
     fixes += _collections(profile, table, dimensions, settings, state.rows) if with_reference else []
-    detail = dimensions.get("quality_degradation")
-    bad = detail.detail.get("impossible_values", 0.0) if detail is not None else 0.0
+    quality = dimensions.get("quality_degradation")
+    bad = quality.detail.get("impossible_values", 0.0) if quality is not None else 0.0
     if isinstance(bad, float) and bad > 0:
         rows = int(state.bad_cells.max())
         title = "Repair infinities and texts in numeric columns"

@@ -56,7 +56,7 @@ def judge(profile: ReferenceProfile, data: TableLike, settings: GateSettings) ->
     state = accumulate(Source(data, chunk_rows=settings.chunk_rows), profile.encoder, settings)
     if profile.space is None:
         table = None
-        dimensions = {name: not_measurable(NO_GEOMETRY) for name in DIMENSIONS}
+        dimensions: dict[str, DimensionScore] = {name: not_measurable(NO_GEOMETRY) for name in DIMENSIONS}
     else:
         table = profile.describe(state)
         dimensions = score_dimensions(profile.compare(state, table), settings)

@@ -46,7 +46,7 @@ class Space:
 
     def project(self, sample: SampleRows) -> Matrix:
         """Return rows along the principal axes (n, d)."""
-        return (self._features(sample) - self.center) @ self.axes
+        return np.asarray((self._features(sample) - self.center) @ self.axes, np.float32)
 
     def _features(self, sample: SampleRows) -> Matrix:
         if self.label_table is None or self.label_place is None:
@@ -129,7 +129,7 @@ def _label_table(encoder: Encoder) -> Matrix | None:
     column = encoder.used[place]
     used = np.flatnonzero(column.shares > 0)
     spread = np.sqrt(max(float((column.shares * (1 - column.shares)).sum()), 1e-9))
-    return (np.eye(CODES)[:, used] / spread).astype(np.float32)
+    return np.asarray(np.eye(CODES)[:, used] / spread, np.float32)
 
 
 def _principal(centred: Matrix) -> tuple[Matrix, Matrix]:

@@ -162,8 +162,8 @@ def draw_weights(rng: np.random.Generator, rows: int, size: int, draws: int) -> 
 def _shares(weights: NDArray[np.float32], codes: NDArray[np.int16] | NDArray[np.int64], size: int) -> Array:
     """Return the weighted share of each code (draws, size)."""
     if len(weights) == 1:
-        counts: Array = np.bincount(codes, weights=weights[0].astype(np.float64), minlength=size)
-        return counts[None, :size]
+        counts = np.bincount(codes, weights=weights[0], minlength=size)
+        return np.asarray(counts, np.float64)[None, :size]
     used, place = np.unique(codes, return_inverse=True)
     hot = np.zeros((len(codes), len(used)), np.float32)
     hot[np.arange(len(codes)), place] = 1

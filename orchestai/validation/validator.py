@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -460,10 +459,8 @@ def _rows_to_look_at(state: TableState, rows: range | None) -> NDArray[np.int64]
 
 
 def _names(source: Source) -> list[str]:
-    with contextlib.closing(source.batches()) as batches:
-        for _, batch in batches:
-            return list(batch.schema.names)
-    return []
+    first = next(source.batches(), None)
+    return [] if first is None else list(first[1].schema.names)
 
 
 def _note_columns(run: _Run, source: Source) -> None:

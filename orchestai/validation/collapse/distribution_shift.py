@@ -50,7 +50,7 @@ def column_distances(table: Array, reference: Array, columns: tuple[Column, ...]
     rest = np.abs(gaps[..., OTHER : NULL + 1]).sum(-1) / 2
     variation = np.abs(gaps).sum(-1) / 2
     is_number = np.array([column.kind in ("number", "text") for column in columns])
-    return np.where(is_number, np.maximum(ordered, rest), variation)
+    return np.asarray(np.where(is_number, np.maximum(ordered, rest), variation))
 
 
 def separability(table: Described, reference: Described, *, seed: int) -> float:

@@ -195,7 +195,7 @@ def _candidates(
     if encoded.features is not None:
         kept = SampleRows(encoded.codes, encoded.features, encoded.exact, encoded.coarse)
         return places + offset, kept.take(places)
-    return places + offset, encode_rows(profile.encoder, batch, places)  # type: ignore[arg-type]
+    return places + offset, encode_rows(profile.encoder, batch, places)
 
 
 def _outliers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from orchestai.validation.hashing import hash_rows
 class Rows(Protocol):
     """Something with rows."""
 
-    def take(self, places: NDArray[np.int64]) -> Rows:
+    def take(self, places: NDArray[np.int64]) -> Self:
         """Return these rows."""
 
-    def concat(self, others: Sequence[Rows]) -> Rows:
+    def concat(self, others: Sequence[Self]) -> Self:
         """Return these rows and then the others'."""
 
 
@@ -68,4 +68,4 @@ class RowSample(Generic[R]):
         parts = [rows for rows in (self.rows, other.rows) if rows is not None]
         order = np.argsort(hash_rows(index, self.seed), kind="stable")[: self.size]
         joined = parts[0].concat(parts[1:]) if len(parts) > 1 else parts[0]
-        return RowSample(self.size, self.seed, index[order], joined.take(order))  # type: ignore[arg-type]
+        return RowSample(self.size, self.seed, index[order], joined.take(order))

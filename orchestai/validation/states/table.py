@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,14 @@ class SampleRows:
     exact: NDArray[np.uint64]  # (n,)
     coarse: NDArray[np.uint64]  # (n,)
 
-    def take(self, places: NDArray[np.int64]) -> SampleRows:
+    def take(self, places: NDArray[np.int64]) -> Self:
         """Return these rows."""
-        return SampleRows(self.codes[places], self.features[places], self.exact[places], self.coarse[places])
+        return type(self)(self.codes[places], self.features[places], self.exact[places], self.coarse[places])
 
-    def concat(self, others: Sequence[SampleRows]) -> SampleRows:
+    def concat(self, others: Sequence[Self]) -> Self:
         """Return these rows and then the others'."""
         parts = [self, *others]
-        return SampleRows(
+        return type(self)(
             np.concatenate([part.codes for part in parts]),
             np.concatenate([part.features for part in parts]),
             np.concatenate([part.exact for part in parts]),
