@@ -1,4 +1,4 @@
-"""`collect`, `import` and `validate`: where data come from and whether they are fit."""
+"""`collect` and `import`: where data come from."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ import typer
 from rich.table import Table
 
 from orchestai.app.collection import collect_starter
-from orchestai.app.places import executions_folder
 from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
     TargetOption,
-    err,
     open_project,
     out,
     plain,
     print_json,
-    safe,
 )
 from orchestai.cli.progress import progress_bar
 from orchestai.contracts import ExecutionResult
-from orchestai.errors import InputError
 from orchestai.training.collect import CollectionItem
 
-EXIT_REFUSED = 3
 STARTER_CORPUS = Path("examples/starter/instructions.jsonl")
 
 
@@ -34,7 +29,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("collect")(collect_command)
     app.command("import")(import_command)
-    app.command()(validate)
 
 
 def collect_command(
@@ -87,36 +81,3 @@ def import_command(
     for name, value in report.model_dump(mode="json").items():
         if value not in (None, [], {}, 0):
             out.print(plain(f"{name}: {value}"), soft_wrap=True)
-
-
-def validate(
-    file: Path = typer.Argument(None, help="Parquet table; the ingested executions if not given."),
-    suite: str = typer.Option("execution_logs", "--suite", help="Suite of dbt_like_configs/expectations/."),
-    report_file: Path = typer.Option(None, "--report", help="JSON file to write the report to."),
-    as_json: bool = JsonOption,
-    project_dir: Path = ProjectOption,
-    target: str = TargetOption,
-) -> None:
-    """Say whether a table is fit to train on (exit code 0 approved, 3 refused)."""
-    project = open_project(project_dir, target)
-    if suite not in project.expectations:
-        raise InputError(f"Unknown suite {suite!r}.", remedy=f"Known: {', '.join(project.expectations)}.")
-    from orchestai.validation import read_table, validate_table
-
-    table = read_table(file if file is not None else executions_folder(project))
-    with err.status("Validating"):
-        report = validate_table(table, project.expectations[suite])
-    if report_file is not None:
-        report.save(report_file)
-    if as_json:
-        print_json(json.loads(report.model_dump_json()))
-    else:
-        rows = Table("gate", "observed", "allowed", "", box=None)
-        for gate in report.gates:
-            mark = "[green]passed[/]" if gate.passed else f"[red]{gate.severity}[/] {safe(gate.remedy or '')}"
-            rows.add_row(plain(gate.name), plain(gate.observed), plain(gate.allowed), mark)
-        out.print(rows)
-        verdict = "[green]approved[/]" if report.approved else "[red]refused[/]"
-        out.print(f"{verdict}: {report.rows} rows")
-    if not report.approved:
-        raise typer.Exit(EXIT_REFUSED)

@@ -21,6 +21,7 @@ from orchestai.cli import (
     service,
     structure,
     tune,
+    validation,
     workers,
 )
 from orchestai.cli.console import err, print_error
@@ -40,7 +41,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (init, serve, service, run, durable, data, learn, tune, structure, logs, workers, config, doctor):
+_MODULES = (
+    init,
+    serve,
+    service,
+    run,
+    durable,
+    data,
+    validation,
+    learn,
+    tune,
+    structure,
+    logs,
+    workers,
+    config,
+    doctor,
+)
+for module in _MODULES:
     module.register(app)
 
 

@@ -1,0 +1,125 @@
+"""Distribution shift: columns whose values moved, and a classifier that tells the tables apart.
+
+Numbers by Kolmogorov-Smirnov over reference quantiles, categories by total variation. The classifier two-sample
+test (Lopez-Paz & Oquab 2017, arXiv:1610.06545) is a ridge discriminant over codes, axes and Fourier features, scored
+out of fold; its null is that of Mann & Whitney.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestai.validation.calibrate import calibrated
+from orchestai.validation.columns import CODES, NULL, OTHER, Column
+from orchestai.validation.compare import Comparison
+from orchestai.validation.result import Reading
+from orchestai.validation.summary import Array, Described
+
+_FOLDS = 3
+_WIDEST = 700
+_ROWS = 5_000
+
+
+def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]:
+    """Return the mean and the largest shift of a column, and how well the tables can be told apart."""
+    columns = given.encoder.used
+    value = column_distances(given.table_summary.columns, given.reference_summary.columns, columns)
+    null = column_distances(given.null_tables.columns, given.null_references.columns, columns)
+    top = int(np.argmax(value - np.quantile(null, 0.95, axis=0)))
+    table_rows, reference_rows = min(given.table.rows, _ROWS), min(given.reference.rows, _ROWS)
+    found = separability(given.table, given.reference, seed=given.settings.seed)
+    spread = np.sqrt((table_rows + reference_rows + 1) / (12 * table_rows * reference_rows))
+    chance = 2 * spread * given.rng(4).standard_normal(2000)
+    detail: dict[str, object] = {
+        "most_moved": columns[top].name,
+        "columns": {columns[place].name: float(value[place]) for place in np.argsort(-value)[:20]},
+        "classifier_auc": (found + 1) / 2,
+    }
+    return [
+        calibrated("mean column shift", float(value.mean()), null.mean(-1), 1.0, family=3),
+        calibrated(f"shift of {columns[top].name}", float(value.max()), null.max(-1), 1.0, family=3),
+        calibrated("classifier two-sample", found, chance, 1.0, family=3),
+    ], detail
+
+
+def column_distances(table: Array, reference: Array, columns: tuple[Column, ...]) -> Array:
+    """Return the distance of each column between 0 and 1 (..., columns)."""
+    gaps = table - reference
+    ordered = np.abs(np.cumsum(gaps[..., :OTHER], axis=-1)).max(-1)
+    rest = np.abs(gaps[..., OTHER : NULL + 1]).sum(-1) / 2
+    variation = np.abs(gaps).sum(-1) / 2
+    is_number = np.array([column.kind in ("number", "text") for column in columns])
+    return np.asarray(np.where(is_number, np.maximum(ordered, rest), variation))
+
+
+def separability(table: Described, reference: Described, *, seed: int) -> float:
+    """Return twice the out-of-fold area under the ROC curve minus one, of table against reference."""
+    parts = [_limited(table), _limited(reference)]
+    y = np.concatenate([np.ones(len(parts[0].codes)), np.zeros(len(parts[1].codes))])
+    rng = np.random.default_rng(seed)
+    x = _rich_features(parts, rng)
+    x -= x.mean(0)
+    spread = x.std(0)
+    x = x[:, spread > 1e-6] / spread[spread > 1e-6]
+    fold = rng.permutation(len(y)) % _FOLDS
+    weight = np.where(y == 1, 0.5 / y.sum(), 0.5 / (1 - y).sum()).astype(np.float32) * len(y)
+    scores = np.empty(len(y))
+    for held in range(_FOLDS):
+        train, test = fold != held, fold == held
+        scores[test] = x[test] @ _ridge(x[train], (y[train] - 0.5).astype(np.float32), weight[train])
+    return 2 * _auc(scores, y == 1, fold) - 1
+
+
+def _limited(described: Described) -> Described:
+    if described.rows <= _ROWS:
+        return described
+    return described.take(np.arange(_ROWS))  # the sample is in random order already
+
+
+def _rich_features(parts: list[Described], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return one-hot codes, axes, their squares and Fourier features of all rows (n, features)."""
+    codes = np.concatenate([part.codes for part in parts])
+    points = np.concatenate([part.points for part in parts])
+    blocks = [points, np.square(points), np.concatenate([part.kernel for part in parts])]
+    frequent = [
+        (place, code)
+        for place in range(codes.shape[1])
+        for code in np.flatnonzero(np.bincount(codes[:, place], minlength=CODES) >= 5)[1:]
+    ]
+    room = max(_WIDEST - sum(block.shape[1] for block in blocks), 0)
+    if len(frequent) > room:
+        frequent = [frequent[pick] for pick in np.sort(rng.permutation(len(frequent))[:room])]
+    if frequent:
+        blocks.append(np.stack([codes[:, place] == code for place, code in frequent], axis=1).astype(np.float32))
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _ridge(x: NDArray[np.float32], y: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ridge coefficients; the dual form where there are fewer rows than features."""
+    rows, width = x.shape
+    penalty = 0.1 * rows
+    scaled = x * np.sqrt(weight)[:, None]
+    target = y * np.sqrt(weight)
+    if width <= rows:
+        gram = scaled.T @ scaled
+        gram[np.diag_indices(width)] += penalty
+        return np.asarray(np.linalg.solve(gram, scaled.T @ target), np.float32)
+    kernel = scaled @ scaled.T
+    kernel[np.diag_indices(rows)] += penalty
+    return np.asarray(scaled.T @ np.linalg.solve(kernel, target), np.float32)
+
+
+def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_], fold: NDArray[np.int64]) -> float:
+    """Return the mean over folds of the area under the ROC curve; models of different folds are not compared."""
+    from scipy.stats import rankdata
+
+    areas = []
+    for held in range(_FOLDS):
+        here = fold == held
+        mine = positive[here]
+        count, other = int(mine.sum()), int((~mine).sum())
+        if count and other:
+            ranks = rankdata(scores[here])
+            areas.append((ranks[mine].sum() - count * (count + 1) / 2) / (count * other))
+    return float(np.mean(areas)) if areas else 0.5

@@ -1,0 +1,56 @@
+"""What each dimension is given: the table, the reference, and healthy draws of the same sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestai.validation.encode import Encoder
+from orchestai.validation.settings import GateSettings
+from orchestai.validation.space import Space
+from orchestai.validation.states.hashes import HashCounts
+from orchestai.validation.states.table import TableState
+from orchestai.validation.summary import Described, Summary
+from orchestai.validation.target import Target
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table beside its reference.
+
+    Attributes:
+        table: Described sample of the table.
+        reference: Described sample of the reference; scores of its rows leave the row itself out.
+        table_summary: Means over `table`.
+        reference_summary: Means over `reference`.
+        null_tables: Healthy draws of the size of the table.
+        null_references: Healthy draws of the size of the reference, one for each of `null_tables`.
+        table_state: Finished state of the whole table.
+        reference_state: Finished state of the whole reference.
+        holdout: Nearest distances of the holdout's rows to the reference, or None.
+        holdout_hashes: Its distinct rows, or None.
+        target: What the cascade predicts, or None.
+        destroyed: Summary of the reference after every column is shuffled alone.
+    """
+
+    settings: GateSettings
+    encoder: Encoder
+    space: Space
+    table: Described
+    reference: Described
+    table_summary: Summary
+    reference_summary: Summary
+    null_tables: Summary
+    null_references: Summary
+    table_state: TableState
+    reference_state: TableState
+    holdout: np.ndarray[tuple[int], np.dtype[np.float32]] | None
+    holdout_hashes: HashCounts | None
+    target: Target | None
+    destroyed: Summary
+    destroyed_rows: Described
+
+    def rng(self, salt: int) -> np.random.Generator:
+        """Return the generator of one dimension, always the same."""
+        return np.random.default_rng([self.settings.seed, salt])

@@ -1,0 +1,1 @@
+"""Partial states: made of one chunk, merged in any order, finished once."""
