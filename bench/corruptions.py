@@ -76,7 +76,7 @@ def junk(frame: pd.DataFrame, level: float, rng: np.random.Generator) -> pd.Data
             drawn = rng.uniform(column.min(), column.max(), len(victims))
             values[victims] = np.round(drawn) if pd.api.types.is_integer_dtype(column) else drawn
         else:
-            values[victims] = rng.choice(pd.unique(column.dropna()), len(victims))
+            values[victims] = rng.choice(np.asarray(pd.unique(column.dropna())), len(victims))
         out[name] = values
     return out
 

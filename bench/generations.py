@@ -77,7 +77,8 @@ def _kde(matrix: Matrix, rng: np.random.Generator) -> Matrix:
     """Draw from a Gaussian kernel density with Scott's bandwidth."""
     rows, columns = matrix.shape
     width = rows ** (-1 / (columns + 4)) * matrix.std(0)
-    return matrix[rng.integers(0, rows, rows)] + rng.standard_normal((rows, columns)) * width
+    drawn: Matrix = matrix[rng.integers(0, rows, rows)] + rng.standard_normal((rows, columns)) * width
+    return drawn
 
 
 def _copula(matrix: Matrix, rng: np.random.Generator) -> Matrix:

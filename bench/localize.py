@@ -94,7 +94,9 @@ def cells(folder: Path, name: str) -> dict[str, float]:
         pd.read_csv(folder / f"{name}_{kind}.csv", dtype=str, keep_default_na=False) for kind in ("dirty", "clean")
     )
     clean.columns = dirty.columns
-    wrong = {(row, column) for column in dirty.columns for row in np.flatnonzero(dirty[column] != clean[column])}
+    wrong = {
+        (row, column) for column in dirty.columns for row in map(int, np.flatnonzero(dirty[column] != clean[column]))
+    }
     begun = time.process_time()
     table = pa.Table.from_pandas(dirty, preserve_index=False)
     result = DatasetValidator(use_cache=False).validate_sync(table)

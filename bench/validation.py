@@ -62,7 +62,9 @@ def healthy(
 ) -> dict[str, Any]:
     """Judge random healthy parts; every ten of them share a reference, and no row of it."""
     rng = np.random.default_rng([seed, 1])
-    scores, warned, rejected = [], 0, []
+    scores: list[float] = []
+    rejected: list[Any] = []
+    warned = 0
     while len(scores) < splits:
         part = frame.iloc[rng.permutation(len(frame))[:rows]]
         parts = split(part, rng)
