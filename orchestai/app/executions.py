@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 """How often another process's execution is looked at while somebody waits for it."""
+_CANCEL_POLL_S = 0.5
+"""How often a process looks whether another one asked it to end an execution."""
 
 MakeRecord = Callable[[Instruction, Plan, ExecutionResult, ExecutionSource, int], ExecutionLogRecord]
 
@@ -121,6 +123,7 @@ class Executions:
         self._make_record = make_record
         self._running: dict[str, _Running] = {}
         self._leaving = False
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> int:
@@ -237,13 +240,17 @@ class Executions:
         job = _Job(execution_id, instruction, None, source, on_event, on_plan, on_piece)
         return Submitted(execution_id, self._start(execution_id, self._carry_out(job), verdict))
 
-    def cancel(self, execution_id: str) -> bool:
-        """End an execution that runs here, keeping what is done; say whether there was one."""
+    async def cancel(self, execution_id: str) -> bool:
+        """Ask for the end of an execution, here or in another process; say whether it is open.
+
+        What is done is kept. Another process ends it within a second; one that nobody works on ends when it is
+        taken up (see `join`).
+        """
         running = self._running.get(execution_id)
-        if running is None:
-            return False
-        running.stop.request()
-        return True
+        if running is not None:
+            running.stop.request()
+            return True
+        return self._store is not None and await _on_disk(self._store.ask_to_cancel(execution_id))
 
     async def decide(self, execution_id: str, *, approve: bool, by: str = "") -> None:
         """Let a waiting execution go on (see `resume`), or end it.
@@ -334,14 +341,32 @@ class Executions:
     ) -> asyncio.Task[Execution]:
         running = self._running[execution_id] = _Running(verdict)
         running.task = task = asyncio.create_task(work)
+        if self._store is not None and self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch_cancellations(self._store))
 
         def forget(done: asyncio.Task[Execution]) -> None:
             self._running.pop(execution_id, None)
-            if not done.cancelled():
-                done.exception()  # looked at; whoever waits gets it too
+            if not self._running and self._watcher is not None:
+                self._watcher.cancel()
+                self._watcher = None
+            error = None if done.cancelled() else done.exception()  # looked at; whoever waits gets it too
+            if error is not None and not isinstance(error, OrchestAIError):
+                # A fault of ours: were it left open, whoever waits would wait for ever, and each start would meet it.
+                self._end(execution_id, "finished", f"internal error: {type(error).__name__}: {error}")
 
         task.add_done_callback(forget)
         return task
+
+    async def _watch_cancellations(self, store: ExecutionStore) -> None:
+        while True:
+            await asyncio.sleep(_CANCEL_POLL_S)
+            try:
+                asked = await asyncio.to_thread(store.to_cancel)
+            except OrchestAIError as error:
+                _log.warning("whether executions are to end could not be read: %s", error)
+                continue
+            for execution_id in asked & self._running.keys():
+                self._running[execution_id].stop.request()
 
     async def _take_up(self, execution_id: str) -> Execution:
         store = self._need_store()
@@ -354,6 +379,8 @@ class Executions:
             logged = await asyncio.to_thread(find_execution, self._logger.directory, execution_id)
             if logged is not None and logged.execution_id == execution_id:
                 return await self._note_logged(stored, logged)
+        if execution_id in await asyncio.to_thread(store.to_cancel):
+            self._running[execution_id].stop.request()
         source = ExecutionSource.model_validate(stored.source)
         return await self._carry_out(_Job(execution_id, stored.instruction, stored.plan, source, stored=stored))
 

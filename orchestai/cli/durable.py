@@ -1,9 +1,10 @@
-"""`resume` and `approve`: executions that another process left, or that wait for a person."""
+"""`resume`, `approve` and `cancel`: executions of other processes, or that wait for a person."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,13 +25,14 @@ from orchestai.cli.console import (
     print_json,
 )
 from orchestai.cli.results import result_json, show_result
-from orchestai.errors import OrchestAIError
+from orchestai.errors import ExecutionStoppedError, InputError, OrchestAIError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(resume)
     app.command()(approve)
+    app.command()(cancel)
 
 
 def resume(
@@ -86,6 +88,32 @@ def approve(
         show_result(outcome.result)
     if not outcome.result.completed:
         raise typer.Exit(1)
+
+
+def cancel(
+    execution: str = typer.Argument(help="What to end, in whichever process it runs."),
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """End an execution that runs or waits; what is done is kept."""
+    project = open_project(project_dir, target)
+    with open_runtime(project) as runtime:
+        reason = runtime.call(_cancel(runtime, execution))
+    err.print(f"Ended: {reason}.", markup=False)
+
+
+async def _cancel(runtime: Runtime, execution_id: str) -> str:
+    assert runtime.store is not None  # opened with a log
+    stored = runtime.store.find(execution_id)
+    if stored is not None and stored.status == "waiting":
+        await runtime.executions.decide(execution_id, approve=False, by="the caller")
+    elif not await runtime.executions.cancel(execution_id):
+        state = "is unknown" if stored is None else f"is {stored.status}"
+        raise InputError(f"Execution {execution_id!r} {state}.", remedy="`orchestai logs list` shows what ended.")
+    with suppress(ExecutionStoppedError):  # ended without a result
+        await runtime.executions.join(execution_id)
+    ended = runtime.store.find(execution_id)
+    return (ended.reason or ended.status) if ended is not None else "finished"
 
 
 async def _resume_all(runtime: Runtime, execution_id: str | None) -> dict[str, Execution | OrchestAIError]:

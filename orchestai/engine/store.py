@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS subtasks (
     output TEXT,
     PRIMARY KEY (execution_id, node)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cancellations (execution_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -313,8 +314,23 @@ class ExecutionStore:
         def write(connection: sqlite3.Connection) -> None:
             update(connection)
             connection.execute("DELETE FROM subtasks WHERE execution_id = ?", (execution_id,))
+            connection.execute("DELETE FROM cancellations WHERE execution_id = ?", (execution_id,))
 
         return self._database.submit(write, urgent=False)
+
+    def ask_to_cancel(self, execution_id: str) -> Future[bool]:
+        """Ask whichever process works on an open execution to end it; say whether it is open."""
+
+        def write(connection: sqlite3.Connection) -> bool:
+            return bool(
+                connection.execute(
+                    "INSERT OR REPLACE INTO cancellations SELECT id FROM executions"
+                    " WHERE id = ? AND status IN ('accepted', 'running')",
+                    (execution_id,),
+                ).rowcount
+            )
+
+        return self._database.submit(write)
 
     def claim(self, execution_id: str | None = None) -> Future[list[str]]:
         """Take up open executions whose owner is gone, or just that one; say which they are.
@@ -361,6 +377,10 @@ class ExecutionStore:
         """Return one execution."""
         row = self._read("SELECT * FROM executions WHERE id = ?", (execution_id,))
         return _stored(row[0]) if row else None
+
+    def to_cancel(self) -> frozenset[str]:
+        """Return the executions that somebody asked to end and that have not ended."""
+        return frozenset(row["execution_id"] for row in self._read("SELECT * FROM cancellations", ()))
 
     def progress(self, execution_id: str) -> Progress:
         """Return what earlier attempts left."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestai.engine.store import OPEN, ExecutionStatus, StoredExecution
+from orchestai.engine.store import ExecutionStatus, StoredExecution
 from orchestai.errors import InputError, OrchestAIError
 from orchestai.service.answers import ExecutionAnswer, ExecutionList, answer_of_stored, to_json
 from orchestai.service.auth import Caller, allowed
@@ -97,14 +97,8 @@ async def cancel(request: Request, execution_id: str, caller: Runner) -> Respons
     stored = await _find(service, caller, execution_id)
     if stored.status == "waiting":
         await service.reject(caller, execution_id, "cancelled")
-    elif not service.executions.cancel(execution_id):
-        running = stored.status in OPEN
-        raise ProblemError(
-            409,
-            "runs_elsewhere" if running else "already_ended",
-            f"Execution {execution_id!r} " + ("runs in another process." if running else f"is {stored.status}."),
-            remedy="Cancel it there." if running else None,
-        )
+    elif not await service.executions.cancel(execution_id):
+        raise ProblemError(409, "already_ended", f"Execution {execution_id!r} is {stored.status}.")
     else:
         await _end_of(service, execution_id)
     return _json(answer_of_stored(await _find(service, caller, execution_id)))

@@ -134,12 +134,9 @@ async def test_a_cancelled_execution_keeps_what_is_done_and_is_logged(online: Pr
         running = asyncio.create_task(runtime.aexecute(INSTRUCTION, plan_over(((), (0,))), execution_id="e"))
         assert await asyncio.to_thread(second.wait, 10)
 
-        async def cancel() -> bool:
-            return runtime.executions.cancel("e")
-
-        assert await asyncio.to_thread(runtime.call, cancel())
+        assert await asyncio.to_thread(runtime.call, runtime.executions.cancel("e"))
         execution = await running
-        assert not await asyncio.to_thread(runtime.call, cancel()), "it is over"
+        assert not await asyncio.to_thread(runtime.call, runtime.executions.cancel("e")), "it is over"
         assert runtime.store is not None
     assert execution.result.outputs[0] == "part 1"
     assert not execution.result.completed
@@ -150,6 +147,49 @@ async def test_a_cancelled_execution_keeps_what_is_done_and_is_logged(online: Pr
     store.close()
     assert stored is not None
     assert stored.status == "cancelled"
+
+
+async def test_another_process_can_cancel_an_execution(online: Project, endpoint: Endpoint) -> None:
+    release = threading.Event()
+
+    def never(request: Request) -> Response:
+        release.wait(20)
+        return says("too late")(request)
+
+    endpoint.answer = never
+    with open_runtime(online) as runtime, open_runtime(online) as other:
+        running = asyncio.create_task(runtime.aexecute(INSTRUCTION, plan_over(((), (0,))), execution_id="e"))
+        assert await asyncio.to_thread(endpoint.called.wait, 10)
+        assert other.executions.running == 0
+        assert await asyncio.to_thread(other.call, other.executions.cancel("e"))
+        execution = await asyncio.wait_for(running, 10)
+        joined = await asyncio.to_thread(other.call, other.executions.join("e"))
+        assert not await asyncio.to_thread(other.call, other.executions.cancel("e")), "it is over"
+        assert runtime.store is not None
+        assert runtime.store.to_cancel() == frozenset(), "what has ended is not asked to end"
+    release.set()
+    assert "cancelled" in str(execution.result.error)
+    assert joined.result == execution.result
+
+
+async def test_what_nobody_works_on_is_ended_without_a_call(online: Project, endpoint: Endpoint) -> None:
+    left = ExecutionStore(executions_state(online))
+    left.accept("e", INSTRUCTION, {}).result()
+    left.start("e", plan_over(((),))).result()
+    left.close()
+    with open_runtime(online) as runtime:
+        assert await asyncio.to_thread(runtime.call, runtime.executions.cancel("e"))
+        ended = await asyncio.to_thread(runtime.call, runtime.executions.join("e"))
+    assert "cancelled" in str(ended.result.error)
+    assert endpoint.requests == []
+
+
+async def test_a_fault_of_ours_ends_an_execution_instead_of_leaving_it_open(online: Project) -> None:
+    left = ExecutionStore(executions_state(online))
+    left.accept("e", INSTRUCTION, {"of another version": 1}).result()
+    left.close()
+    with open_runtime(online) as runtime, pytest.raises(ExecutionStoppedError, match="internal error: Validation"):
+        await asyncio.wait_for(asyncio.to_thread(runtime.call, runtime.executions.join("e")), 10)
 
 
 RUN = """

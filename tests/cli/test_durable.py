@@ -57,6 +57,16 @@ def test_a_refused_plan_is_over(cli: Cli, endpoint: Endpoint, careful: None) -> 
     assert endpoint.requests == []
 
 
+def test_what_waits_can_be_cancelled_and_what_ended_cannot(cli: Cli, endpoint: Endpoint, careful: None) -> None:
+    cli("run", QUESTION)
+    (waiting,) = cli("approve", "--json").json
+    ended = cli("cancel", waiting["id"])
+    assert (ended.code, "rejected by the caller" in ended.err) == (0, True)
+    again = cli("cancel", waiting["id"])
+    assert (again.code, "is rejected" in again.err) == (2, True)
+    assert (cli("cancel", "nobody").code, endpoint.requests) == (2, [])
+
+
 def test_a_plan_allowed_for_later_is_run_by_resume(cli: Cli, endpoint: Endpoint, careful: None) -> None:
     cli("run", QUESTION)
     (waiting,) = cli("approve", "--json").json
