@@ -77,8 +77,8 @@ def test_estimates_find_the_truth_that_the_mean_of_the_log_misses(subtasks: int)
     truth = 0.7**subtasks
     rng = np.random.default_rng(3)
     held, found, logged = 0, [], []
-    for _ in range(25):
-        rows = world(rng, 500 if subtasks == 1 else 1000, subtasks=subtasks)
+    for _ in range(20):
+        rows = world(rng, 500 if subtasks == 1 else 1500, subtasks=subtasks)
         told = estimate(rows, always("b"), limits=SupportLimits(least_ess=5))
         assert told.measurable, told.reason
         assert told.value is not None
@@ -87,7 +87,7 @@ def test_estimates_find_the_truth_that_the_mean_of_the_log_misses(subtasks: int)
         held += told.low <= truth <= told.high
         found.append(told.value)
         logged.append(np.mean([each.reward for each in rows]))
-    assert held >= 21  # 24 expected
+    assert held >= 17  # 19 expected
     assert np.mean(found) == pytest.approx(truth, abs=0.04)
     assert abs(np.mean(logged) - truth) > 0.1
 

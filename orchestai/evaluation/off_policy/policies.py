@@ -48,8 +48,8 @@ class Policies:
 
     def can_choose(self, worker: str, rows: Iterable[LoggedExecution]) -> bool:
         """Whether a worker is a candidate of any sub-task."""
-        able = {self._able(choice.task_type, row.simulated) for row in rows for choice in row.choices}
-        return any(worker == each.name for side in able for each in side)
+        asked = {(choice.task_type, row.simulated) for row in rows for choice in row.choices}
+        return any(worker == each.name for kind, simulated in asked for each in self._able(kind, simulated))
 
     def always(self, worker: str) -> TargetPolicy:
         """Return the policy that takes `worker` wherever it is a candidate, and the cheapest elsewhere."""
