@@ -11,7 +11,7 @@ from rich.table import Table
 from orchestai.app.learning import evaluate_checkpoint, read_examples
 from orchestai.app.places import phase1_folder, training_folder
 from orchestai.app.recorded import curves_file, train_recorded
-from orchestai.cli import structure
+from orchestai.cli import off_policy, structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
 from orchestai.config import read_phase1
@@ -127,12 +127,21 @@ def evaluate(
     data: Path = typer.Option(None, "--data", help="Folder of an import or of training data."),
     checkpoint: Path = typer.Option(None, "--checkpoint", help="Checkpoint to evaluate."),
     split: str = typer.Option("test", "--split", help="train, validation or test."),
+    log: bool = typer.Option(False, "--off-policy", help="What other choices of workers would have earned on the log."),
+    since: str = typer.Option(None, "--since", help="With --off-policy: 30m, 12h, 7d, or an ISO date."),
+    policy: list[str] = typer.Option(
+        [], "--policy", help="With --off-policy: cheapest, uniform, router or a worker; may be repeated."
+    ),
+    reward: str = typer.Option("success", "--reward", help="With --off-policy: success, or reward weights."),
     as_json: bool = JsonOption,
     project_dir: Path = ProjectOption,
     target: str = TargetOption,
 ) -> None:
-    """Compare the learned planner with rules, 1-NN plan copy and kernel ridge on one split."""
+    """Compare the learned planner with rules, 1-NN plan copy and kernel ridge on one split; or policies on the log."""
     project = open_project(project_dir, target)
+    if log:
+        off_policy.show(project, since=since, policies=policy, reward=reward, as_json=as_json)
+        return
     source = data or training_folder(project)
     results = evaluate_checkpoint(project, source, checkpoint, split)
     if as_json:
