@@ -1,30 +1,29 @@
 """Speaks up when a run fails."""
 
-import logging
-
 import dagster as dg
 
-ALERTS = logging.getLogger("orchestai.alerts")
-"""Handlers of this logger carry alerts to wherever an installation wants them."""
+from orchestai.app.alerts import Alert, send_alert
+from resources.orchestai_resource import OrchestAIResource
 
 
 @dg.run_failure_sensor(
     name="alert_on_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Logs every failed run: a refusal of data as a warning, anything else as an error.",
+    description="Alerts of every failed run: a refusal of data as a warning, anything else as an error.",
 )
-def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
-    """Log a failed run, and say whether a blocking check refused data or something broke."""
+def alert_on_failure(context: dg.RunFailureSensorContext, orchestai: OrchestAIResource) -> None:
+    """Alert of a failed run, and say whether a blocking check refused data or something broke."""
     run = context.dagster_run
     refusals = refused_checks(context)
     steps = [event.step_key for event in context.get_step_failure_events()]
-    fields = {"job": run.job_name, "run_id": run.run_id, "steps": steps, "refused": refusals}
     if refusals:
-        ALERTS.warning("Run %s of %s: refused by %s", run.run_id, run.job_name, ", ".join(refusals), extra=fields)
+        kind, text = "data_refused", f"Run {run.run_id} of {run.job_name}: refused by {', '.join(refusals)}"
     else:
-        message = context.failure_event.message
-        ALERTS.error("Run %s of %s failed: %s", run.run_id, run.job_name, message, extra=fields)
-    context.log.info(f"Alerted: {fields}")
+        kind, text = "run_failed", f"Run {run.run_id} of {run.job_name} failed: {context.failure_event.message}"
+    facts = {"job": run.job_name, "run_id": run.run_id, "steps": steps, "refused": refusals}
+    alert = Alert(kind=kind, severity="warning" if refusals else "error", text=text, facts=facts)
+    send_alert(alert, orchestai.project.automation.alerts)
+    context.log.info(f"Alerted: {facts}")
 
 
 def refused_checks(context: dg.RunFailureSensorContext) -> list[str]:

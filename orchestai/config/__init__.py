@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from orchestai.config.arms import ArmsConfig, RetrieverConfig, SandboxConfig, ScoringConfig
+from orchestai.config.automation import AlertsConfig, AutomationConfig, DriftConfig, RetrainConfig
 from orchestai.config.dagster import DagsterConfig, StepConfig
 from orchestai.config.describe import describe
 from orchestai.config.expectations import Expectation, ExpectationSuite
@@ -42,10 +43,13 @@ from orchestai.config.training import (
 
 __all__ = [
     "ALL_SCOPES",
+    "AlertsConfig",
     "ApprovalConfig",
     "ArmsConfig",
+    "AutomationConfig",
     "BreakerConfig",
     "DagsterConfig",
+    "DriftConfig",
     "EndpointConfig",
     "EngineConfig",
     "Expectation",
@@ -59,6 +63,7 @@ __all__ = [
     "Project",
     "PromptTemplate",
     "ReflexConfig",
+    "RetrainConfig",
     "RetrieverConfig",
     "RewardConfig",
     "RoutingConfig",

@@ -179,6 +179,7 @@ class _Loading:
             tracking=sections.tracking,
             telemetry=sections.telemetry,
             dagster=sections.dagster,
+            automation=sections.automation,
             arms=arms,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from orchestai.config.automation import AutomationConfig
 from orchestai.config.dagster import DagsterConfig
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
@@ -29,6 +30,7 @@ class Sections(Record):
         telemetry: What is measured and traced.
         tracking: Experiment tracking.
         dagster: Pools and steps.
+        automation: What goes on by itself.
     """
 
     paths: PathsConfig = PathsConfig()
@@ -42,6 +44,7 @@ class Sections(Record):
     telemetry: TelemetryConfig = TelemetryConfig()
     tracking: TrackingConfig = TrackingConfig()
     dagster: DagsterConfig = DagsterConfig()
+    automation: AutomationConfig = AutomationConfig()
 
 
 class ProjectFile(Sections):

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from orchestai.config.arms import ArmsConfig
+from orchestai.config.automation import AutomationConfig
 from orchestai.config.dagster import DagsterConfig
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.paths import PathsConfig
@@ -53,6 +54,7 @@ class Project(Record):
         tracking: Experiment tracking.
         telemetry: What is measured and traced.
         dagster: Pools and steps.
+        automation: What goes on by itself.
         arms: The sandbox's limits, scoring of arms, repairs.
     """
 
@@ -81,4 +83,5 @@ class Project(Record):
     tracking: TrackingConfig
     telemetry: TelemetryConfig = TelemetryConfig()
     dagster: DagsterConfig
+    automation: AutomationConfig = AutomationConfig()
     arms: ArmsConfig = ArmsConfig()

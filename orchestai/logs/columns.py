@@ -6,6 +6,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
+
 from orchestai.logs.record import ExecutionLogRecord
 
 if TYPE_CHECKING:
@@ -129,7 +132,7 @@ def execution_row(record: ExecutionLogRecord, segment: str) -> dict[str, Any]:
         "example_id": record.source.example_id,
         "template": record.source.template,
         "split": record.source.split,
-        "planner_outputs": _json(planned.model_dump(mode="json")),
+        "planner_outputs": _json(planned),
         "execution_result": _json(result),
         "schema_version": record.schema_version,
         "writer": record.writer,
@@ -143,4 +146,8 @@ def _text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return to_json(value, inf_nan_mode="null").decode()
+    except (PydanticSerializationError, UnicodeEncodeError, RecursionError):  # what it does not know, taken apart
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))

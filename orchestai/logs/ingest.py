@@ -6,10 +6,14 @@ parsed once and the table can never disagree with its own bookkeeping.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from orchestai.contracts.base import Record
 from orchestai.errors import DataError
 from orchestai.logs.columns import KEY, execution_row, execution_schema
-from orchestai.logs.files import replacing, storage_error
+from orchestai.logs.files import make_directory, replacing, storage_error
 from orchestai.logs.quarantine import BadLine, count_reasons, write_quarantine
 from orchestai.logs.reader import iter_segment
 from orchestai.logs.segments import closed_segments
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 _BOOK = b"orchestai.segments"
 _VERSION = b"orchestai.schema_version"
+_CHUNK_ROWS = 2000
 
 
 class IngestReport(Record):
@@ -62,12 +67,34 @@ def table_path(out: Path, day: date) -> Path:
     return out / f"{day.isoformat()}.parquet"
 
 
+@contextmanager
+def day_lock(out: Path, day: date) -> Iterator[None]:
+    """Hold a day's table alone: of two writers, the later one would put back what it read before the other wrote.
+
+    The kernel lets go of it when the process ends, however it ends.
+
+    Raises:
+        StorageError: The folder of the tables cannot be written.
+    """
+    path = out / ".locks" / day.isoformat()
+    try:
+        make_directory(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise storage_error("lock", path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def ingest_day(directory: Path, day: date, out: Path, quarantine: Path) -> IngestReport:
     """Bring the table of `day` up to date with its closed segments and plain daily file.
 
     Of lines with the same execution id, attempt and sequence one is kept, the same one in whatever order
     they come. Lines that are no records go to `quarantine/<day>/<segment>.bad.jsonl`. Rows of segments that
-    have been deleted since stay. Not for two processes at once on the same day.
+    have been deleted since stay. Two processes may ingest the same day: one waits for the other.
 
     Args:
         directory: The execution logs.
@@ -81,23 +108,24 @@ def ingest_day(directory: Path, day: date, out: Path, quarantine: Path) -> Inges
     """
     started = time.perf_counter()
     path = table_path(out, day)
-    table, book = _read_table(path)
-    known = table.num_rows if table is not None else 0
     folder = quarantine / day.isoformat()
-    fresh = []
-    rows: list[dict[str, Any]] = []
-    for segment in closed_segments(directory, day):
-        digest = _digest(segment)
-        if book.get(segment.name, {}).get("sha256") == digest:
-            continue
-        good, bad = _read(segment)
-        rows += good
-        write_bad_lines(folder, segment, bad)
-        book[segment.name] = {"sha256": digest, "records": len(good), "bad": _reasons(bad)}
-        fresh.append(segment)
-    if fresh or table is None:
-        table = _merge(table, rows)
-        _write_table(path, table, book)
+    with day_lock(out, day):
+        table, book = _read_table(path)
+        known = table.num_rows if table is not None else 0
+        fresh = []
+        parts: list[pa.Table] = []
+        for segment in closed_segments(directory, day):
+            digest = _digest(segment)
+            if book.get(segment.name, {}).get("sha256") == digest:
+                continue
+            good, bad = _read(segment)
+            parts.append(good)
+            write_bad_lines(folder, segment, bad)
+            book[segment.name] = {"sha256": digest, "records": good.num_rows, "bad": _reasons(bad)}
+            fresh.append(segment)
+        if fresh or table is None:
+            table = _merge(table, parts)
+            _write_table(path, table, book)
     quarantined: Counter[str] = Counter()
     for entry in book.values():
         quarantined.update(entry["bad"])
@@ -130,14 +158,24 @@ def write_bad_lines(folder: Path, segment: Path, bad: list[BadLine]) -> None:
         path.unlink()
 
 
-def _read(segment: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
-    good, bad = [], []
+def _read(segment: Path) -> tuple[pa.Table, list[BadLine]]:
+    """Read a segment; only some thousand rows of it are Python objects at a time."""
+    import pyarrow as pa
+
+    schema = execution_schema()
+    bad: list[BadLine] = []
+    rows: list[dict[str, Any]] = []
+    parts: list[pa.Table] = []
     for item in iter_segment(segment):
         if isinstance(item, BadLine):
             bad.append(item)
-        else:
-            good.append(execution_row(item, segment.name))
-    return good, bad
+            continue
+        rows.append(execution_row(item, segment.name))
+        if len(rows) == _CHUNK_ROWS:
+            parts.append(pa.Table.from_pylist(rows, schema=schema))
+            rows = []
+    parts.append(pa.Table.from_pylist(rows, schema=schema))
+    return pa.concat_tables(parts), bad
 
 
 def _reasons(bad: list[BadLine]) -> dict[str, int]:
@@ -152,21 +190,19 @@ def _digest(path: Path) -> str:
         raise storage_error("read", path, error) from error
 
 
-def _merge(table: pa.Table | None, rows: list[dict[str, Any]]) -> pa.Table:
+def _merge(table: pa.Table | None, parts: Sequence[pa.Table]) -> pa.Table:
     """Return old and new rows, each key once, in an order that only the rows themselves decide."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    merged = pa.Table.from_pylist(rows, schema=execution_schema())
-    if table is not None:
-        merged = pa.concat_tables([table, merged])
+    known = [] if table is None else [table]
+    merged = pa.concat_tables([*known, *parts]) if known or parts else execution_schema().empty_table()
     names = ("timestamp", *KEY, "content_sha256", "segment")
-    columns = [merged[name].cast(pa.int64()) if name == "timestamp" else merged[name] for name in names]
-    order = sorted(range(merged.num_rows), key=list(zip(*(c.to_pylist() for c in columns), strict=True)).__getitem__)
-    keys = list(zip(*(merged[name].to_pylist() for name in KEY), strict=True))
-    chosen: dict[tuple[Any, ...], int] = {}
-    for row in order:
-        chosen.setdefault(keys[row], row)
-    return merged.take(pa.array(list(chosen.values()), pa.int64())).combine_chunks()
+    order = pc.sort_indices(merged, sort_keys=[(name, "ascending") for name in names])
+    keys = merged.select(list(KEY)).take(order).append_column("place", pa.array(range(len(order)), pa.int64()))
+    # Threads would hand the groups back in any order.
+    first = keys.group_by(list(KEY), use_threads=False).aggregate([("place", "min")])["place_min"]
+    return merged.take(order.take(first.take(pc.sort_indices(first)))).combine_chunks()
 
 
 def _read_table(path: Path) -> tuple[pa.Table | None, dict[str, Any]]:

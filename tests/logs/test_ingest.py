@@ -184,4 +184,4 @@ def test_damaged_table_is_refused(home, line):
 def test_nothing_is_left_beside_the_table(home, line):
     home.segment("h-1-1.jsonl", line("e-1"))
     home.ingest()
-    assert [path.name for path in home.tables.iterdir()] == ["2026-11-21.parquet"]
+    assert sorted(path.name for path in home.tables.iterdir()) == [".locks", "2026-11-21.parquet"]

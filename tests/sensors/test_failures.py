@@ -6,7 +6,9 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from sensors.failures import ALERTS, alert_on_failure
+from orchestai.app.alerts import ALERTS
+from resources.orchestai_resource import OrchestAIResource
+from sensors.failures import alert_on_failure
 
 Job = dg.JobDefinition
 
@@ -67,7 +69,7 @@ def test_a_failed_run_is_alerted(
     ).for_run_failure()
 
     with caplog.at_level(logging.INFO, logger=ALERTS.name):
-        alert_on_failure(context)
+        alert_on_failure(context, orchestai=OrchestAIResource())
 
     (alert,) = [record for record in caplog.records if record.name == ALERTS.name]
     assert alert.levelno == level
