@@ -168,8 +168,8 @@ def ticks(home: Path, days: int) -> dict[str, Any]:
 
     os.environ["ORCHESTAI_HOME"] = str(home)
     project = load_project()
-    config = project.dagster.model_copy(update={"start_date": FIRST})
-    sensor = new_execution_logs_sensor(partitions(config), project.automation.sensors)
+    project = project.model_copy(update={"dagster": project.dagster.model_copy(update={"start_date": FIRST})})
+    sensor = new_execution_logs_sensor(partitions(project.dagster), project.automation.sensors)
     definitions = build_definitions(project)
     cursor: str | None = None
     asked, seconds = 0, []

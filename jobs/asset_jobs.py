@@ -20,7 +20,7 @@ def ingest_and_validate_job(project: Project) -> UnresolvedJob:
     """Return the job that ingests one day and validates all days."""
     return dg.define_asset_job(
         INGEST_AND_VALIDATE,
-        selection=dg.AssetSelection.assets(keys.EXECUTION_LOGS, keys.DATASET_VALIDATION),
+        selection=_without_age(dg.AssetSelection.assets(keys.EXECUTION_LOGS, keys.DATASET_VALIDATION)),
         executor_def=executor_for(project.dagster),
         description="Ingests the closed log segments of a day and validates all days so far.",
     )
@@ -30,12 +30,14 @@ def train_planner_job(project: Project) -> UnresolvedJob:
     """Return the job that validates, prepares, trains and reports; a refused dataset stops it before training."""
     return dg.define_asset_job(
         TRAIN_PLANNER,
-        selection=dg.AssetSelection.assets(
-            keys.DATASET_VALIDATION,
-            keys.TRAINING_DATA,
-            keys.PHASE1_CHECKPOINT,
-            keys.PHASE1_REPORT,
-            keys.EVALUATION_REPORT,
+        selection=_without_age(
+            dg.AssetSelection.assets(
+                keys.DATASET_VALIDATION,
+                keys.TRAINING_DATA,
+                keys.PHASE1_CHECKPOINT,
+                keys.PHASE1_REPORT,
+                keys.EVALUATION_REPORT,
+            )
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         tags=TRAINS,
@@ -47,7 +49,7 @@ def train_everything_job(project: Project) -> UnresolvedJob:
     """Return the job that trains whatever learns from executions; a refused dataset stops it before training."""
     return dg.define_asset_job(
         TRAIN_EVERYTHING,
-        selection=dg.AssetSelection.assets(keys.DATASET_VALIDATION).downstream(),
+        selection=_without_age(dg.AssetSelection.assets(keys.DATASET_VALIDATION).downstream()),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         tags=TRAINS,
         description="Validates the newest execution logs and makes everything anew that rests on them.",
@@ -62,3 +64,9 @@ def check_freshness_job(project: Project, checks: Sequence[dg.AssetChecksDefinit
         executor_def=executor_for(project.dagster),
         description="Looks how old the parts of the loop have become.",
     )
+
+
+def _without_age(selection: dg.AssetSelection) -> dg.AssetSelection:
+    """Leave out the checks of age: what was made just now is never old."""
+    aged = (keys.DATASET_VALIDATION, keys.PHASE1_CHECKPOINT, keys.EVALUATION_REPORT)
+    return selection - dg.AssetSelection.checks(*(dg.AssetCheckKey(key, keys.FRESH) for key in aged))

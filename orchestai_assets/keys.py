@@ -13,5 +13,8 @@ DATA = "data"
 PLANNER = "planner"
 RELEASE = "release"
 
+FRESH = "fresh"
+"""Name of the checks of age: they have a job of their own."""
+
 OWNERS = ["team:platform"]
 """Owners of every asset; alerts name them."""

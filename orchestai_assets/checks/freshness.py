@@ -23,7 +23,7 @@ def freshness_checks(config: FreshnessAges) -> Sequence[dg.AssetChecksDefinition
 
 
 def _freshness_check(key: dg.AssetKey, hours: float) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=key, name="fresh", description=f"It was made within the last {hours:g} hours.")
+    @dg.asset_check(asset=key, name=keys.FRESH, description=f"It was made within the last {hours:g} hours.")
     def fresh(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         event = context.instance.get_latest_materialization_event(key)
         made = datetime.fromtimestamp(event.timestamp, UTC) if event is not None else None
