@@ -34,6 +34,9 @@ OrchestAIError                     code, remedy
 ├── ApprovalNeededError            a person has to allow the plan; execution_id, expires
 ├── ExecutionStoppedError          somebody cancelled it
 ├── UnknownOutcomeError            a call with external effects was cut off by a crash
+├── RegistryError                  the model registry
+│   ├── RegistryUnreachableError   it does not answer; what is served stays
+│   └── RegistryConflictError      somebody else changed it meanwhile
 ├── StorageError                   disk full, no permission, path: where
 └── EndpointError                  a local server cannot start: port taken, model missing
 """
@@ -494,6 +497,24 @@ class UnknownOutcomeError(OrchestAIError):
             remedy="Look at the outside system, then send the instruction again if they did not.",
         )
         self.node = node
+
+
+class RegistryError(OrchestAIError):
+    """The model registry cannot do what was asked."""
+
+    code = "registry"
+
+
+class RegistryUnreachableError(RegistryError):
+    """The registry does not answer; services go on with the champion that they know."""
+
+    code = "registry_unreachable"
+
+
+class RegistryConflictError(RegistryError):
+    """Somebody else changed the registry meanwhile; nothing was changed."""
+
+    code = "registry_conflict"
 
 
 class StorageError(OrchestAIError):

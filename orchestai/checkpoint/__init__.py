@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestai.checkpoint.manifest import Manifest
-    from orchestai.checkpoint.store import LoadedCheckpoint, load_checkpoint, read_manifest, save_checkpoint
+    from orchestai.checkpoint.store import LoadedCheckpoint, load_checkpoint, save_checkpoint
+    from orchestai.checkpoint.verify import read_manifest, verify_checkpoint
 
-__all__ = ["LoadedCheckpoint", "Manifest", "load_checkpoint", "read_manifest", "save_checkpoint"]
+__all__ = ["LoadedCheckpoint", "Manifest", "load_checkpoint", "read_manifest", "save_checkpoint", "verify_checkpoint"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from orchestai.checkpoint.manifest import Manifest
 
         return Manifest
+    if name in ("read_manifest", "verify_checkpoint"):
+        from orchestai.checkpoint import verify
+
+        return getattr(verify, name)
     if name in __all__:
         from orchestai.checkpoint import store
 

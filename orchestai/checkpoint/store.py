@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,16 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from orchestai.checkpoint.manifest import FORMAT, Manifest, ManifestFields
-from orchestai.errors import CheckpointError, StorageError
+from orchestai.checkpoint.manifest import Manifest, ManifestFields
+from orchestai.checkpoint.verify import CONFIG, MANIFEST, WEIGHTS, broken, read_manifest, sha256_of, verify_checkpoint
+from orchestai.errors import StorageError
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-MANIFEST = "manifest.json"
+__all__ = ["CONFIG", "MANIFEST", "WEIGHTS", "LoadedCheckpoint", "load_checkpoint", "read_manifest", "save_checkpoint"]
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -65,7 +62,7 @@ def save_checkpoint(
             save_file(plain, temporary / WEIGHTS)
             for name, document in {CONFIG: config, **(extra or {})}.items():
                 (temporary / name).write_text(_dump(document), encoding="utf-8")
-            files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
+            files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
             manifest = Manifest(**fields.model_dump(), code_version=metadata.version("orchestai"), files=files)
             (temporary / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             for path in temporary.iterdir():
@@ -90,69 +87,19 @@ def load_checkpoint(directory: Path) -> LoadedCheckpoint:
         CheckpointError: Something is missing, changed, garbled or of another format.
     """
     directory = Path(directory)
-    manifest = read_manifest(directory)
-    for name in (WEIGHTS, CONFIG):
-        if name not in manifest.files:
-            raise _broken(directory, f"its manifest does not list {name}")
-    for name, expected in manifest.files.items():
-        if Path(name).name != name:
-            raise _broken(directory, f"its manifest names a file outside of it: {name!r}")
-        try:
-            actual = _sha256(directory / name)
-        except OSError as error:
-            raise _broken(directory, f"{name} cannot be read ({error.strerror})") from error
-        if actual != expected:
-            raise _broken(directory, f"{name} has sha256 {actual[:12]}..., the manifest says {expected[:12]}...")
+    manifest = verify_checkpoint(directory)
     try:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(directory / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
-        raise _broken(directory, f"its content is garbled ({error})") from error
+        raise broken(directory, f"its content is garbled ({error})") from error
     if not isinstance(config, dict):
-        raise _broken(directory, f"{CONFIG} does not hold an object")
+        raise broken(directory, f"{CONFIG} does not hold an object")
     return LoadedCheckpoint(tensors=tensors, config=config, manifest=manifest)
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """Read the manifest alone; the other files are not checked.
-
-    Raises:
-        CheckpointError: There is none, or it is garbled or of another format.
-    """
-    directory = Path(directory)
-    path = directory / MANIFEST
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"There is no checkpoint at {directory}: {MANIFEST} is missing.",
-            remedy="Train one (orchestai train), or name another folder.",
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _broken(directory, f"{MANIFEST} is garbled ({error})") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        raise _broken(directory, f"it has format {found!r}, this version reads {FORMAT}")
-    try:
-        return Manifest.model_validate(document)
-    except ValidationError as error:
-        raise _broken(directory, f"{MANIFEST} has {error.error_count()} wrong fields") from error
-
-
-def _broken(directory: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"The checkpoint {directory} cannot be used: {what}.",
-        remedy="Copy it again from where it was made, or train it anew.",
-    )
 
 
 def _dump(document: object) -> str:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -14,9 +14,18 @@ from orchestai.config.loader import load_project, packaged_directory
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.project import Project
+from orchestai.config.promotion import (
+    CanaryConfig,
+    GatesConfig,
+    HarmConfig,
+    HeldoutConfig,
+    PromotionConfig,
+    StageConfig,
+)
 from orchestai.config.prompts import PromptTemplate
 from orchestai.config.recipe import read_phase1, write_phase1
 from orchestai.config.reflex import ReflexConfig
+from orchestai.config.registry import RegistryConfig
 from orchestai.config.runtime import (
     ApprovalConfig,
     BreakerConfig,
@@ -48,6 +57,7 @@ __all__ = [
     "ArmsConfig",
     "AutomationConfig",
     "BreakerConfig",
+    "CanaryConfig",
     "DagsterConfig",
     "DriftConfig",
     "EndpointConfig",
@@ -55,15 +65,23 @@ __all__ = [
     "Expectation",
     "ExpectationSuite",
     "FreshnessConfig",
+    "GatesConfig",
+    "HarmConfig",
+    "HeldoutConfig",
     "LimitsConfig",
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
     "PlannerConfig",
     "Project",
+    "PromotionConfig",
     "PromptTemplate",
     "ReflexConfig",
+<<<<<<< HEAD
     "RetrainConfig",
+=======
+    "RegistryConfig",
+>>>>>>> badc08dce6be573dbb9d621796406003d6595624
     "RetrieverConfig",
     "RewardConfig",
     "RoutingConfig",
@@ -75,6 +93,7 @@ __all__ = [
     "SimulatorConfig",
     "SourceConfig",
     "SplitConfig",
+    "StageConfig",
     "StepConfig",
     "SyntheticConfig",
     "TelemetryConfig",

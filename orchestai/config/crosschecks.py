@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestai.config.document import Document, KeyPath
-from orchestai.config.files import EXPECTATIONS, PROJECT, PROMPTS, SOURCES, TASK_TYPES, WORKERS
+from orchestai.config.files import EXPECTATIONS, PROJECT, PROMOTION, PROMPTS, SOURCES, TASK_TYPES, WORKERS
 from orchestai.config.problems import suggest
 from orchestai.config.prompts import DEFAULT, ROLES
 from orchestai.config.targets import Selection
@@ -32,6 +32,7 @@ def check_references(documents: Documents, selection: Selection | None) -> list[
     problems.extend(_check_worker_names(documents, selection))
     problems.extend(_check_arms(documents))
     problems.extend(_check_pools(documents, selection))
+    problems.extend(_check_policy(documents, selection))
     return problems
 
 
@@ -156,6 +157,15 @@ def _check_arms(documents: Documents) -> Iterator[ConfigProblem]:
                 message = f"there is no worker {member!r} above this one."
                 yield document.problem((*key, "arm", "members", index), message, suggest(member, before))
         before.append(str(item.get("name", "")))
+
+
+def _check_policy(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:
+    known = ["default", *(document.path.stem for document in documents[PROMOTION.name])]
+    for document, key, section in _sections(documents, selection, "registry"):
+        policy = section.get("policy")
+        if isinstance(policy, str) and policy not in known:
+            message = f"there is no file promotion/{policy}.yml."
+            yield document.problem((*key, "policy"), message, suggest(policy, known))
 
 
 def _check_pools(documents: Documents, selection: Selection | None) -> Iterator[ConfigProblem]:

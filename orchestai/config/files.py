@@ -12,6 +12,7 @@ from orchestai.config.arms import ArmsConfig
 from orchestai.config.catalogs import TaskTypesFile, WorkersFile
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.profiles import ProfileConfig, ProjectFile
+from orchestai.config.promotion import PromotionConfig
 from orchestai.config.prompts import PromptsFile
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.sources import SourcesFile
@@ -50,6 +51,7 @@ EXPECTATIONS = Kind("expectations", ExpectationSuite, "expectations")
 PHASE1 = Kind("training_phase1", Phase1Config, "training/phase1.yml")
 TRAINING_DATA = Kind("training_data", TrainingDataConfig, "training/data.yml")
 REWARDS = Kind("rewards", RewardConfig, "rewards")
+PROMOTION = Kind("promotion", PromotionConfig, "promotion")
 ARMS = Kind("arms", ArmsConfig, "arms/default.yml")
 REFLEX = Kind("reflex", ReflexConfig, "reflex/default.yml")
 PROMPTS = Kind("prompts", PromptsFile, "prompts", required=True, rendered=False)
@@ -64,6 +66,7 @@ KINDS = (
     PHASE1,
     TRAINING_DATA,
     REWARDS,
+    PROMOTION,
     REFLEX,
     PROMPTS,
     ARMS,

@@ -18,6 +18,7 @@ from orchestai.config.files import (
     PHASE1,
     PROFILES,
     PROJECT,
+    PROMOTION,
     PROMPTS,
     REFLEX,
     REWARDS,
@@ -31,6 +32,7 @@ from orchestai.config.files import (
 from orchestai.config.problems import validate
 from orchestai.config.profiles import ProjectFile
 from orchestai.config.project import Project
+from orchestai.config.promotion import PromotionConfig
 from orchestai.config.redaction import redact
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.rendering import render_document
@@ -126,7 +128,8 @@ class _Loading:
 
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
-        for kind in (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS, REFLEX, PROMPTS, ARMS):
+        read = (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS)
+        for kind in (*read, PROMOTION, REFLEX, PROMPTS, ARMS):
             parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
@@ -149,6 +152,8 @@ class _Loading:
         suites: list[ExpectationSuite] = parts[EXPECTATIONS.name]
         names = [document.path.stem for document in self.documents[REWARDS.name]]
         rewards = dict(zip(names, parts[REWARDS.name], strict=True))
+        names = [document.path.stem for document in self.documents[PROMOTION.name]]
+        promotion = dict(zip(names, parts[PROMOTION.name], strict=True))
         data: TrainingDataConfig = (parts[TRAINING_DATA.name] or [TrainingDataConfig()])[0]
         phase1: Phase1Config = (parts[PHASE1.name] or [Phase1Config()])[0]
         arms: ArmsConfig = (parts[ARMS.name] or [ArmsConfig()])[0]
@@ -173,6 +178,8 @@ class _Loading:
             service=sections.service,
             training=TrainingConfig(**dict(data), phase1=phase1),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
+            promotion=promotion if "default" in promotion else {"default": PromotionConfig(), **promotion},
+            registry=sections.registry,
             prompts=tuple(prompt for file in parts[PROMPTS.name] for prompt in file.prompts),
             expectations={suite.table: suite for suite in suites},
             sources={source.name: _absolute(source, home) for file in parts[SOURCES.name] for source in file.sources},

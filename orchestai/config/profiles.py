@@ -8,6 +8,7 @@ from orchestai.config.automation import AutomationConfig
 from orchestai.config.dagster import DagsterConfig
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
+from orchestai.config.registry import RegistryConfig
 from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
 from orchestai.config.service import ServiceConfig
 from orchestai.config.telemetry import TelemetryConfig
@@ -27,6 +28,7 @@ class Sections(Record):
         endpoint: The packaged model's local server.
         simulator: The simulated workers' local server.
         service: The HTTP service.
+        registry: Where versions of the learned parts are kept.
         telemetry: What is measured and traced.
         tracking: Experiment tracking.
         dagster: Pools and steps.
@@ -41,6 +43,7 @@ class Sections(Record):
     endpoint: EndpointConfig = EndpointConfig()
     simulator: SimulatorConfig = SimulatorConfig()
     service: ServiceConfig = ServiceConfig()
+    registry: RegistryConfig = RegistryConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     tracking: TrackingConfig = TrackingConfig()
     dagster: DagsterConfig = DagsterConfig()

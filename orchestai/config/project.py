@@ -12,8 +12,10 @@ from orchestai.config.dagster import DagsterConfig
 from orchestai.config.expectations import ExpectationSuite
 from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
+from orchestai.config.promotion import PromotionConfig
 from orchestai.config.prompts import PromptTemplate
 from orchestai.config.reflex import ReflexConfig
+from orchestai.config.registry import RegistryConfig
 from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, SimulatorConfig
 from orchestai.config.service import ServiceConfig
 from orchestai.config.settings import Settings
@@ -48,6 +50,8 @@ class Project(Record):
         service: The HTTP service.
         training: Training data and recipe.
         rewards: Reward weights by name.
+        promotion: Gates and canary by name; `registry.policy` says which hold.
+        registry: Where versions of the learned parts are kept.
         prompts: Templates, in order.
         expectations: Suites by table.
         sources: Sources by name.
@@ -77,6 +81,8 @@ class Project(Record):
     service: ServiceConfig = ServiceConfig()
     training: TrainingConfig
     rewards: dict[str, RewardConfig]
+    promotion: dict[str, PromotionConfig] = Field(default_factory=lambda: {"default": PromotionConfig()})
+    registry: RegistryConfig = RegistryConfig()
     prompts: tuple[PromptTemplate, ...]
     expectations: dict[str, ExpectationSuite]
     sources: dict[str, SourceConfig]

@@ -19,12 +19,14 @@ from orchestai.contracts.message import Message, MessageBudget, MessagePayload, 
 from orchestai.contracts.plan import Assignment, Plan
 from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, Review, SubtaskRecord, WorkerOutput
+from orchestai.contracts.serving import ArmName, ServedArm, ServedBy
 from orchestai.contracts.steps import StepPlan
 
 __all__ = [
     "COMBINED",
     "MAX_SUBTASKS",
     "AcceptanceCheck",
+    "ArmName",
     "ArmSpec",
     "Assignment",
     "Budget",
@@ -45,6 +47,8 @@ __all__ = [
     "Planner",
     "Priority",
     "Review",
+    "ServedArm",
+    "ServedBy",
     "SimulationProfile",
     "Split",
     "StepPlan",

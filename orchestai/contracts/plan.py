@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from orchestai.contracts.base import Record
 from orchestai.contracts.graph import WorkflowGraph
+from orchestai.contracts.serving import ServedBy
 from orchestai.errors import PlanError
 
 PlannerName = Literal["learned", "llm", "rules", "corpus", "given", "cache", "direct"]
@@ -46,6 +47,7 @@ class Plan(Record):
         model_version: Checkpoint that made it, if learned.
         fallback_reason: Why the learned planner did not make it, if it was asked and did not.
         latency_ms: Time that planning took.
+        serving: Which version of the registry made it, and in which comparison.
     """
 
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -56,6 +58,7 @@ class Plan(Record):
     model_version: str | None = None
     fallback_reason: str | None = None
     latency_ms: float = Field(default=0.0, ge=0)
+    serving: ServedBy | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

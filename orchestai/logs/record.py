@@ -19,6 +19,7 @@ from orchestai.contracts import (
     Instruction,
     Plan,
     Priority,
+    ServedBy,
     Split,
     SubtaskRecord,
     TaskCatalog,
@@ -92,6 +93,7 @@ class PlannerRecord(BaseModel):
         fallback_reason: Why the learned planner did not make it.
         latency_ms: Time that planning took.
         plan_id: Identity of the plan.
+        serving: Which version of the registry made it, and in which comparison; null without a registry.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
@@ -108,6 +110,7 @@ class PlannerRecord(BaseModel):
     fallback_reason: str | None = None
     latency_ms: Finite | None = None
     plan_id: str | None = None
+    serving: ServedBy | None = None
 
 
 class ExecutionLogRecord(Record):
@@ -234,6 +237,7 @@ class ExecutionLogRecord(Record):
             "fallback_reason": plan.fallback_reason,
             "latency_ms": plan.latency_ms,
             "plan_id": plan.id,
+            "serving": plan.serving,
             "propensities": [assignment.propensity for assignment in plan.assignments],
             "complexities": [node.complexity for node in plan.graph.nodes],
         }
