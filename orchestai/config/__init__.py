@@ -77,11 +77,8 @@ __all__ = [
     "PromotionConfig",
     "PromptTemplate",
     "ReflexConfig",
-<<<<<<< HEAD
-    "RetrainConfig",
-=======
     "RegistryConfig",
->>>>>>> badc08dce6be573dbb9d621796406003d6595624
+    "RetrainConfig",
     "RetrieverConfig",
     "RewardConfig",
     "RoutingConfig",
