@@ -32,7 +32,7 @@ def retrain_on_new_data_sensor(config: AutomationConfig) -> dg.SensorDefinition:
         # Drift since an older training has been answered by the newer one.
         current = drift is not None and trained is not None and drift.since == trained.at
         decision = decide_retraining(
-            orchestai.project.automation.retrain,
+            config.retrain,
             state,
             validated=validated(last(instance, keys.DATASET_VALIDATION)),
             learned=int(trained.metadata.get("ingested_executions", 0)) if trained else 0,
