@@ -1,13 +1,17 @@
 """Jobs that materialise assets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from jobs.keys import INGEST_AND_VALIDATE, TRAIN_PLANNER
+from jobs.keys import CHECK_FRESHNESS, INGEST_AND_VALIDATE, TRAIN_EVERYTHING, TRAIN_PLANNER
 from orchestai.config import Project
 from orchestai_assets import keys
 from resources.executors import executor_for
+
+TRAINS = {"orchestai/trains": "true"}
+"""Tags of a run that trains: `dagster.yaml` lets one of them run at a time, sensors and schedules count them."""
 
 UnresolvedJob = Any  # Dagster keeps the type of what `define_asset_job` returns to itself.
 
@@ -16,7 +20,7 @@ def ingest_and_validate_job(project: Project) -> UnresolvedJob:
     """Return the job that ingests one day and validates all days."""
     return dg.define_asset_job(
         INGEST_AND_VALIDATE,
-        selection=dg.AssetSelection.assets(keys.EXECUTION_LOGS, keys.DATASET_VALIDATION),
+        selection=_without_age(dg.AssetSelection.assets(keys.EXECUTION_LOGS, keys.DATASET_VALIDATION)),
         executor_def=executor_for(project.dagster),
         description="Ingests the closed log segments of a day and validates all days so far.",
     )
@@ -26,9 +30,43 @@ def train_planner_job(project: Project) -> UnresolvedJob:
     """Return the job that validates, prepares, trains and reports; a refused dataset stops it before training."""
     return dg.define_asset_job(
         TRAIN_PLANNER,
-        selection=dg.AssetSelection.assets(
-            keys.DATASET_VALIDATION, keys.TRAINING_DATA, keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT
+        selection=_without_age(
+            dg.AssetSelection.assets(
+                keys.DATASET_VALIDATION,
+                keys.TRAINING_DATA,
+                keys.PHASE1_CHECKPOINT,
+                keys.PHASE1_REPORT,
+                keys.EVALUATION_REPORT,
+            )
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
-        description="Validates all execution logs, prepares training data, trains Phase 1 and reports on it.",
+        tags=TRAINS,
+        description="Validates the newest execution logs, prepares training data, trains Phase 1 and reports on it.",
     )
+
+
+def train_everything_job(project: Project) -> UnresolvedJob:
+    """Return the job that trains whatever learns from executions; a refused dataset stops it before training."""
+    return dg.define_asset_job(
+        TRAIN_EVERYTHING,
+        selection=_without_age(dg.AssetSelection.assets(keys.DATASET_VALIDATION).downstream()),
+        executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
+        tags=TRAINS,
+        description="Validates the newest execution logs and makes everything anew that rests on them.",
+    )
+
+
+def check_freshness_job(project: Project, checks: Sequence[dg.AssetChecksDefinition]) -> UnresolvedJob:
+    """Return the job that looks how old the parts of the loop have become."""
+    return dg.define_asset_job(
+        CHECK_FRESHNESS,
+        selection=dg.AssetSelection.checks(*checks),
+        executor_def=executor_for(project.dagster),
+        description="Looks how old the parts of the loop have become.",
+    )
+
+
+def _without_age(selection: dg.AssetSelection) -> dg.AssetSelection:
+    """Leave out the checks of age: what was made just now is never old."""
+    aged = (keys.DATASET_VALIDATION, keys.PHASE1_CHECKPOINT, keys.EVALUATION_REPORT)
+    return selection - dg.AssetSelection.checks(*(dg.AssetCheckKey(key, keys.FRESH) for key in aged))

@@ -2,36 +2,41 @@
 
 import dagster as dg
 
-from jobs.asset_jobs import ingest_and_validate_job, train_planner_job
+from jobs.asset_jobs import check_freshness_job, ingest_and_validate_job, train_everything_job, train_planner_job
 from jobs.collect_executions import collect_executions_job
+from jobs.compact_logs import compact_logs_job
 from jobs.live_instruction import live_instruction_job
 from orchestai.config import Project, load_project
 from orchestai_assets.assets import all_assets
 from orchestai_assets.checks import all_checks
+from orchestai_assets.checks.freshness import freshness_checks
 from orchestai_assets.partitions import days
 from resources.orchestai_resource import OrchestAIResource
 from resources.step_files import JsonFiles
 from resources.wandb_resource import WandbResource
-from sensors.automation import automation_sensor
-from sensors.failures import alert_on_failure
-from sensors.new_execution_logs import new_execution_logs_sensor
-from sensors.schedules import nightly_retraining_schedule
+from sensors.all import all_sensors
+from sensors.schedules import all_schedules
 
 
 def build_definitions(project: Project) -> dg.Definitions:
     """Return everything that Dagster shows for a project."""
+    automation = project.automation
     partitions = days(project.dagster)
+    ages = freshness_checks(automation.freshness)
     return dg.Definitions(
         assets=all_assets(project, partitions),
-        asset_checks=all_checks(),
+        asset_checks=[*all_checks(), *ages],
         jobs=[
             ingest_and_validate_job(project),
             train_planner_job(project),
+            train_everything_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
+            compact_logs_job(project),
+            check_freshness_job(project, ages),
         ],
-        schedules=[nightly_retraining_schedule(project.dagster)],
-        sensors=[new_execution_logs_sensor(partitions), automation_sensor(), alert_on_failure],
+        schedules=all_schedules(project.dagster, automation),
+        sensors=all_sensors(automation, partitions),
         resources={
             "orchestai": OrchestAIResource(),
             "step_files": JsonFiles(),

@@ -7,9 +7,14 @@ DATASET_VALIDATION = dg.AssetKey("dataset_validation")
 TRAINING_DATA = dg.AssetKey("training_data")
 PHASE1_CHECKPOINT = dg.AssetKey("phase1_checkpoint")
 PHASE1_REPORT = dg.AssetKey("phase1_report")
+EVALUATION_REPORT = dg.AssetKey("evaluation_report")
 
 DATA = "data"
 PLANNER = "planner"
+RELEASE = "release"
+
+FRESH = "fresh"
+"""Name of the checks of age: they have a job of their own."""
 
 OWNERS = ["team:platform"]
 """Owners of every asset; alerts name them."""

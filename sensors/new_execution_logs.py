@@ -10,21 +10,19 @@ from pathlib import Path
 import dagster as dg
 
 from jobs.keys import INGEST_AND_VALIDATE
+from orchestai.config.automation import SensorsConfig
 from orchestai.logs import closed_segments, repair_orphans
 from orchestai.logs.segments import day_of
 from resources.orchestai_resource import OrchestAIResource
 
-MAX_RUNS_PER_TICK = 30
-"""Days that one tick may start; the next tick goes on where this one ended."""
 
-
-def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition) -> dg.SensorDefinition:
+def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition, config: SensorsConfig) -> dg.SensorDefinition:
     """Return the sensor."""
 
     @dg.sensor(
         name="new_execution_logs",
         job_name=INGEST_AND_VALIDATE,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=config.logs_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Closed log segments, also late ones of an old day, start ingestion and validation of their day.",
     )
@@ -44,7 +42,8 @@ def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition) -> dg.SensorDe
             if content is None:
                 continue
             requests.append(request(day, content))
-            if len(requests) == MAX_RUNS_PER_TICK:
+            # The next tick goes on where this one ends: a tick that took too long would be repeated from its start.
+            if len(requests) >= config.days_per_tick or cursor.bytes_read >= config.bytes_per_tick:
                 break
         if unknown:
             context.log.warning(
@@ -71,6 +70,7 @@ class DayCursor:
 
     def __init__(self, seen: dict[str, dict[str, str]]) -> None:
         self._seen = seen
+        self.bytes_read = 0
 
     @classmethod
     def read(cls, cursor: str | None) -> "DayCursor":
@@ -95,6 +95,7 @@ class DayCursor:
         if known.get("facts") == facts:
             return None
         content = _digest(*(_content(segment) for segment in segments))
+        self.bytes_read += sum(segment.stat().st_size for segment in segments)
         self._seen[day.isoformat()] = {"facts": facts, "content": content}
         return None if known.get("content") == content else content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestai.logs.compact import CompactionReport, compact_day, days_to_compact, plain_path
 from orchestai.logs.ingest import IngestReport, ingest_day, table_path
 from orchestai.logs.quarantine import BadLine
 from orchestai.logs.query import find_execution, read_executions
@@ -13,6 +14,7 @@ from orchestai.logs.writer import ExecutionLogger, LogWatch
 __all__ = [
     "SCHEMA_VERSION",
     "BadLine",
+    "CompactionReport",
     "ExecutionLogRecord",
     "ExecutionLogger",
     "ExecutionSource",
@@ -21,10 +23,13 @@ __all__ = [
     "RepairedSegment",
     "SegmentContent",
     "closed_segments",
+    "compact_day",
+    "days_to_compact",
     "find_execution",
     "ingest_day",
     "iter_segment",
     "list_days",
+    "plain_path",
     "read_executions",
     "read_segment",
     "repair_orphans",

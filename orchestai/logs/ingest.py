@@ -24,7 +24,7 @@ from orchestai.logs.columns import KEY, execution_row, execution_schema
 from orchestai.logs.files import make_directory, replacing, storage_error
 from orchestai.logs.quarantine import BadLine, count_reasons, write_quarantine
 from orchestai.logs.reader import iter_segment
-from orchestai.logs.segments import closed_segments
+from orchestai.logs.segments import closed_segments, is_plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +114,8 @@ def ingest_day(directory: Path, day: date, out: Path, quarantine: Path) -> Inges
         known = table.num_rows if table is not None else 0
         fresh = []
         parts: list[pa.Table] = []
-        for segment in closed_segments(directory, day):
+        segments = closed_segments(directory, day)
+        for segment in segments:
             digest = _digest(segment)
             if book.get(segment.name, {}).get("sha256") == digest:
                 continue
@@ -123,7 +124,13 @@ def ingest_day(directory: Path, day: date, out: Path, quarantine: Path) -> Inges
             write_bad_lines(folder, segment, bad)
             book[segment.name] = {"sha256": digest, "records": good.num_rows, "bad": _reasons(bad)}
             fresh.append(segment)
-        if fresh or table is None:
+        stale = book.keys() - {segment.name for segment in segments}
+        if stale and any(is_plain(segment) for segment in segments):
+            # Compaction put them into the daily file: counted beside it, its lines would be duplicates.
+            book = {name: entry for name, entry in book.items() if name not in stale}
+        else:
+            stale = set()
+        if fresh or stale or table is None:
             table = _merge(table, parts)
             _write_table(path, table, book)
     quarantined: Counter[str] = Counter()

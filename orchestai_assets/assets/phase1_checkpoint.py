@@ -7,19 +7,21 @@ import dagster as dg
 from orchestai.app.learning import read_examples
 from orchestai.app.places import phase1_folder, training_folder
 from orchestai.app.recorded import curves, curves_file, train_recorded
-from orchestai.config import DagsterConfig
+from orchestai.config import Project
 from orchestai_assets import keys
 from orchestai_assets.io import picture, records
 from resources.kubernetes import step_tags
 from resources.orchestai_resource import OrchestAIResource
+from resources.retries import retry_policy
 from resources.wandb_resource import WandbResource
 
 if TYPE_CHECKING:
     from orchestai.training.phase1 import TrainResult
 
 
-def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
+def phase1_checkpoint_asset(project: Project) -> dg.AssetsDefinition:
     """Return the asset; it trains in the pool and with the resources of a GPU step."""
+    config = project.dagster
 
     @dg.asset(
         key=keys.PHASE1_CHECKPOINT,
@@ -31,6 +33,8 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
         code_version="1",
         pool=config.steps["gpu"].pool,
         op_tags=step_tags(config, "gpu"),
+        # What a killed or failed training left is gone on from.
+        retry_policy=retry_policy(project.automation.retries),
     )
     def phase1_checkpoint(
         context: dg.AssetExecutionContext, orchestai: OrchestAIResource, wandb_tracking: WandbResource
@@ -55,12 +59,21 @@ def phase1_checkpoint_asset(config: DagsterConfig) -> dg.AssetsDefinition:
             metadata={
                 **_facts(result),
                 "examples": len(examples),
+                "ingested_executions": _ingested(context),
                 "wandb": dg.MetadataValue.path(tracked) if tracked else "not tracked",
             },
             data_version=dg.DataVersion(read_manifest(result.checkpoint).data_hash),
         )
 
     return phase1_checkpoint
+
+
+def _ingested(context: dg.AssetExecutionContext) -> int:
+    """Return how many executions there were when the training data were prepared; sensors count from there."""
+    event = context.instance.get_latest_materialization_event(keys.TRAINING_DATA)
+    found = event.asset_materialization if event is not None else None
+    value = found.metadata.get("ingested_executions") if found is not None else None
+    return int(value.value) if isinstance(value, dg.IntMetadataValue) and value.value is not None else 0
 
 
 def _facts(result: "TrainResult") -> dict[str, Any]:

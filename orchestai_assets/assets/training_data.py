@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from orchestai.app.places import execution_tables, training_folder
+from orchestai.app.places import training_folder
+from orchestai.app.retraining import ingested_executions, learned_tables
 from orchestai_assets import keys
 from orchestai_assets.io import column_schema, file_hash, records, sample
 from resources.orchestai_resource import OrchestAIResource
@@ -22,17 +23,19 @@ SHOWN = ("id", "instruction", "task_types", "dependencies", "model_selections", 
     automation_condition=dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed(),
 )
 def training_data(orchestai: OrchestAIResource) -> dg.MaterializeResult[None]:
-    """Prepare the training data of all days."""
+    """Prepare the training data of the newest days."""
     from orchestai.training.prepare import prepare_training_data, write_training_data
 
     project = orchestai.project
-    tables = execution_tables(project)
+    tables = learned_tables(project)
+    ingested = ingested_executions(project)
     data = prepare_training_data(tables, project.tasks, project.workers, project.training.split)
     paths = write_training_data(data, training_folder(project))
     summary = data.summary
     return dg.MaterializeResult(
         metadata={
             **summary.model_dump(exclude={"unusable", "splits", "planners"}),
+            "ingested_executions": ingested,
             "unusable": records({"reason": name, "executions": n} for name, n in summary.unusable.items()),
             "splits": records({"split": name, "rows": n} for name, n in summary.splits.items()),
             "planners": records({"planner": name, "rows": n} for name, n in summary.planners.items()),

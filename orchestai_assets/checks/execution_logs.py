@@ -63,7 +63,8 @@ def execution_logs_expectations(
 
 
 def _tables(context: dg.AssetCheckExecutionContext, project: Project) -> list[Path]:
-    """Return the table of the run's day; a check that is run alone, without a day, looks at all of them."""
-    if context.has_partition_key:
-        return [table_path(executions_folder(project), date.fromisoformat(context.partition_key))]
+    """Return the tables of the run's days; a check that is run alone, without a day, looks at all of them."""
+    run = context.op_execution_context
+    if run.has_partition_key or run.has_partition_key_range:
+        return [table_path(executions_folder(project), date.fromisoformat(day)) for day in run.partition_keys]
     return execution_tables(project)

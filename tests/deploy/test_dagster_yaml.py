@@ -59,7 +59,8 @@ def test_a_day_has_one_writer_and_pools_limit_steps(target: str) -> None:
     concurrency = load(target)["concurrency"]
 
     assert concurrency["runs"]["tag_concurrency_limits"] == [
-        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+        {"key": "orchestai/trains", "value": "true", "limit": 1},
     ]
     assert concurrency["pools"]["granularity"] == "op"
     assert concurrency["pools"]["default_limit"] == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from orchestai.contracts import (
     WorkflowGraph,
 )
 from orchestai.logs import ExecutionLogRecord
+from tests.logs.home import NOON, Home
 
 MakeRecord = Callable[..., ExecutionLogRecord]
 
@@ -87,5 +90,18 @@ def make_record(tasks: TaskCatalog, workers: WorkerCatalog) -> MakeRecord:
         )
         options.pop("simulated", None)
         return ExecutionLogRecord.of(instruction, plan, result, **{"tasks": tasks, "workers": workers, **options})
+
+    return make
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def line(make_record):
+    def make(execution_id: str, minute: int = 0, **options) -> bytes:
+        return make_record(execution_id, timestamp=NOON + timedelta(minutes=minute), **options).to_line()
 
     return make

@@ -1,53 +1,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from orchestai.errors import DataError
-from orchestai.logs import ingest_day, repair_orphans, table_path
+from orchestai.logs import repair_orphans, table_path
 from orchestai.logs.columns import execution_schema
-
-DAY = date(2026, 11, 21)
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-class Home:
-    """Folders of a project, with segments written by hand."""
-
-    def __init__(self, root: Path) -> None:
-        self.logs = root / "execution_logs"
-        self.tables = root / "data" / "executions"
-        self.quarantine = root / "quarantine"
-        (self.logs / DAY.isoformat()).mkdir(parents=True)
-
-    def segment(self, name: str, *lines: bytes) -> Path:
-        path = self.logs / DAY.isoformat() / name
-        path.write_bytes(b"".join(line + b"\n" for line in lines))
-        return path
-
-    def ingest(self):
-        return ingest_day(self.logs, DAY, self.tables, self.quarantine)
-
-    @property
-    def table(self):
-        return pq.read_table(table_path(self.tables, DAY), page_checksum_verification=True)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
-
-
-@pytest.fixture
-def line(make_record):
-    def make(execution_id: str, minute: int = 0, **options) -> bytes:
-        return make_record(execution_id, timestamp=NOON + timedelta(minutes=minute), **options).to_line()
-
-    return make
+from tests.logs.home import DAY, NOON, Home
 
 
 def test_rows_have_the_columns(home, line):

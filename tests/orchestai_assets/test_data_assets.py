@@ -155,6 +155,32 @@ def test_too_few_rows_stop_before_training(
     assert not project.paths.checkpoints.exists()
 
 
+def test_a_backfill_of_a_month_is_one_run(
+    project: Project, instance: dg.DagsterInstance, log_executions: Log, today: str
+) -> None:
+    log_executions(4)
+    (segment,) = project.paths.execution_logs.glob("*/*.jsonl")
+    days = [f"2026-02-{number:02d}" for number in range(1, 29)]
+    for place, day in enumerate(days):
+        if place % 7 == 6:  # days without traffic
+            continue
+        folder = project.paths.execution_logs / day
+        folder.mkdir()
+        (folder / segment.name).write_bytes(segment.read_bytes())
+    span = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+
+    result = defs.resolve_job_def("ingest_and_validate").execute_in_process(instance=instance, tags=span)
+
+    assert result.success
+    found = materialized(result)["execution_logs"]
+    assert (found["rows"], found["new_rows"]) == (96, 96)
+    events = [e for e in result.get_asset_materialization_events() if e.asset_key == keys.EXECUTION_LOGS]
+    assert sorted(str(event.partition) for event in events) == days
+    assert materialized(result)["dataset_validation"]["ingested_executions"] == 96
+    assert execution_tables(project)[0].stem == days[0]
+    assert defs.resolve_asset_graph().get(keys.EXECUTION_LOGS).backfill_policy.max_partitions_per_run == 31
+
+
 def duplicate(path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -11,7 +11,6 @@ from orchestai.config import Project
 from orchestai_assets.definitions import defs
 from orchestai_assets.partitions import days
 from resources.orchestai_resource import OrchestAIResource
-from sensors import new_execution_logs as module
 from sensors.new_execution_logs import DayCursor, new_execution_logs_sensor
 
 Write = Callable[..., Path]
@@ -21,8 +20,9 @@ OLD, NEW = date(2026, 2, 3), date(2026, 2, 4)
 class Ticker:
     """Evaluates the sensor tick after tick, as the daemon does."""
 
-    def __init__(self, project: Project, instance: dg.DagsterInstance) -> None:
-        self._sensor = new_execution_logs_sensor(days(project.dagster))
+    def __init__(self, project: Project, instance: dg.DagsterInstance, **changes: int) -> None:
+        config = project.automation.sensors.model_copy(update=changes)
+        self._sensor = new_execution_logs_sensor(days(project.dagster), config)
         self._instance = instance
         self._cursor: str | None = None
 
@@ -123,9 +123,9 @@ def test_today_is_a_partition_before_it_is_over(ticker: Ticker, write_segment: W
 
 
 def test_many_days_are_spread_over_ticks_and_none_is_lost(
-    ticker: Ticker, write_segment: Write, monkeypatch: pytest.MonkeyPatch
+    project: Project, instance: dg.DagsterInstance, write_segment: Write
 ) -> None:
-    monkeypatch.setattr(module, "MAX_RUNS_PER_TICK", 2)
+    ticker = Ticker(project, instance, days_per_tick=2)
     wanted = [OLD + timedelta(days=number) for number in range(5)]
     for number, day in enumerate(wanted):
         write_segment(day, "a-1-1", f"execution-{number}")
