@@ -141,14 +141,15 @@ class ServedModels:
         if pointer is None:
             return Ticket(served.champion)
         unit = unit_of(instruction)
-        lane, arms = served.champion, ()
+        lane = served.champion
+        arms: tuple[ServedArm, ...] = ()
         release = pointer.releases.get(MODEL)
         if release is not None:
             arm = side_of(release, unit)
             found = served.lane(arm.version)
             if found is not None:  # else it cannot be loaded here: the champion serves, and nothing is counted
                 lane, arms = found, (arm,)
-        canary = any(arm.arm == "challenger" for arm in arms)
+        canary = any(each.arm == "challenger" for each in arms)
         version = lane.version
         by = ServedBy(
             version=version.version if version else None,

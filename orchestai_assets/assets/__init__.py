@@ -5,6 +5,7 @@ import dagster as dg
 from orchestai.config import Project
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.execution_logs import execution_logs_asset
+from orchestai_assets.assets.model_release import model_release
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
 from orchestai_assets.assets.training_data import training_data
@@ -18,4 +19,5 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         training_data,
         phase1_checkpoint_asset(project.dagster),
         phase1_report,
+        model_release,
     ]
