@@ -14,7 +14,7 @@ from orchestai.config.paths import PathsConfig
 from orchestai.config.planning import PlannerConfig, RoutingConfig
 from orchestai.config.project import Project
 from orchestai.config.prompts import PromptTemplate
-from orchestai.config.recipe import read_phase1, write_phase1
+from orchestai.config.recipe import read_phase1, read_phase2, write_phase1
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.runtime import (
     ApprovalConfig,
@@ -33,6 +33,7 @@ from orchestai.config.telemetry import TelemetryConfig, TracingConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.config.training import (
     Phase1Config,
+    Phase2Config,
     RewardConfig,
     SplitConfig,
     SyntheticConfig,
@@ -55,6 +56,7 @@ __all__ = [
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
+    "Phase2Config",
     "PlannerConfig",
     "Project",
     "PromptTemplate",
@@ -82,6 +84,7 @@ __all__ = [
     "load_project",
     "packaged_directory",
     "read_phase1",
+    "read_phase2",
     "write_phase1",
     "write_schemas",
 ]
