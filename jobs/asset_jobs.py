@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from jobs.keys import INGEST_AND_VALIDATE, TRAIN_PLANNER
+from jobs.keys import INGEST_AND_VALIDATE, TRAIN_PLANNER, TRAIN_POLICY
 from orchestai.config import Project
 from orchestai_assets import keys
 from resources.executors import executor_for
@@ -31,4 +31,14 @@ def train_planner_job(project: Project) -> UnresolvedJob:
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         description="Validates all execution logs, prepares training data, trains Phase 1 and reports on it.",
+    )
+
+
+def train_policy_job(project: Project) -> UnresolvedJob:
+    """Return the job that lets the planner's policy learn from rewards, and reports on it."""
+    return dg.define_asset_job(
+        TRAIN_POLICY,
+        selection=dg.AssetSelection.assets(keys.PHASE2_CHECKPOINT, keys.PHASE2_REPORT),
+        executor_def=executor_for(project.dagster),
+        description="Trains Phase 2 from the Phase 1 checkpoint and reports on it.",
     )

@@ -7,6 +7,8 @@ DATASET_VALIDATION = dg.AssetKey("dataset_validation")
 TRAINING_DATA = dg.AssetKey("training_data")
 PHASE1_CHECKPOINT = dg.AssetKey("phase1_checkpoint")
 PHASE1_REPORT = dg.AssetKey("phase1_report")
+PHASE2_CHECKPOINT = dg.AssetKey("phase2_checkpoint")
+PHASE2_REPORT = dg.AssetKey("phase2_report")
 
 DATA = "data"
 PLANNER = "planner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from orchestai.config import Phase2Config
-from orchestai.errors import DataError
+from orchestai.errors import BudgetExceededError, DataError
 from orchestai.planner.selector import RLModelSelector
 from orchestai.planner.shapes import DescribedWorkers
 from orchestai.training.environment import WorkflowEnvironment
@@ -20,6 +21,8 @@ from orchestai.training.ppo import judge, learn
 from orchestai.training.rollout import play
 from orchestai.training.state import Averages, TrainingState, discard_state, load_state, save_state
 from orchestai.training.workflows import Actions
+
+_log = logging.getLogger(__name__)
 
 AVERAGE_DECAY = 0.8
 """Decay of the moving average of the weights, a round; the average is what is validated and kept."""
@@ -59,7 +62,8 @@ def train_policy(
 
     The policy that it began with takes part in the choice: where nothing better is found, it stays as it was.
     Every draw is seeded by the number of the round, so that a training that was killed and goes on ends with the
-    weights of an uninterrupted one (a live environment excepted).
+    weights of an uninterrupted one (a live environment excepted). Where the money of a live environment is spent,
+    training ends with what it has.
 
     Args:
         config: The recipe's numbers.
@@ -83,7 +87,8 @@ def train_policy(
         discard_state(state_folder)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     averages = Averages(policy, AVERAGE_DECAY)
-    scale = _reward_scale(config, policy, workers, training)
+    # Not where it learns: that may cost money.
+    scale = _reward_scale(config, policy, workers, validation)
     state = load_state(state_folder, fingerprint, policy, optimizer, averages)
     if state is None:
         state = TrainingState()
@@ -97,9 +102,13 @@ def train_policy(
         rows = _draw(training.size, config, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # dropout
-            played, ended = play(
-                policy, workers, training, rows, seed=seed, counterfactual=config.advantage == "counterfactual"
-            )
+            try:
+                played, ended = play(
+                    policy, workers, training, rows, seed=seed, counterfactual=config.advantage == "counterfactual"
+                )
+            except BudgetExceededError as error:
+                _log.warning("Training ends before round %d, the money is spent: %s", update, error)
+                break
             share = (update - 1) / max(1, config.updates - 1)
             learned = learn(
                 policy,

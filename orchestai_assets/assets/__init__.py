@@ -7,6 +7,8 @@ from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.execution_logs import execution_logs_asset
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
+from orchestai_assets.assets.phase2_checkpoint import phase2_checkpoint_asset
+from orchestai_assets.assets.phase2_report import phase2_report
 from orchestai_assets.assets.training_data import training_data
 
 
@@ -18,4 +20,6 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         training_data,
         phase1_checkpoint_asset(project.dagster),
         phase1_report,
+        phase2_checkpoint_asset(project.dagster),
+        phase2_report,
     ]
