@@ -102,7 +102,7 @@ class Phase2Config(Record):
 
     rewards: str = "balanced"
     updates: int = Field(default=60, ge=1)
-    workflows: int = Field(default=256, ge=1)
+    workflows: int = Field(default=512, ge=1)
     repeats: int = Field(default=1, ge=1)
     epochs: int = Field(default=4, ge=1)
     minibatches: int = Field(default=4, ge=1)
