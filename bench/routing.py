@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     train = features(sides.train, source.prices, descriptions, encoder, options.cache)
     test = features(sides.test, source.prices, descriptions, encoder, options.cache)._replace(
         # Lengths of answers are learned on the training side.
-        expected_usd=_expected(train, sides, source)
+        expected_usd=expected_prices(sides, source)
     )
     seeds = list(range(options.seed, options.seed + options.seeds))
     results = [_one_seed(train, test, source, seed, options) for seed in seeds]
@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
     return f"{value:.3f}"
 
 
-def _expected(train: RouterData, sides: Sides, source: Source) -> Any:
+def expected_prices(sides: Sides, source: Source) -> Any:
     """Prices of the test calls before they are made, with the lengths of the training side."""
     from bench.routing_data import OUTPUT_TOKENS, input_tokens
 

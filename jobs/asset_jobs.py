@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from jobs.keys import CHECK_FRESHNESS, INGEST_AND_VALIDATE, TRAIN_EVERYTHING, TRAIN_PLANNER
+from jobs.keys import CHECK_FRESHNESS, INGEST_AND_VALIDATE, TRAIN_EVERYTHING, TRAIN_PLANNER, TRAIN_POLICY
 from orchestai.config import Project
 from orchestai_assets import keys
 from resources.executors import executor_for
@@ -70,3 +70,13 @@ def _without_age(selection: dg.AssetSelection) -> dg.AssetSelection:
     """Leave out the checks of age: what was made just now is never old."""
     aged = (keys.DATASET_VALIDATION, keys.PHASE1_CHECKPOINT, keys.EVALUATION_REPORT)
     return selection - dg.AssetSelection.checks(*(dg.AssetCheckKey(key, keys.FRESH) for key in aged))
+
+
+def train_policy_job(project: Project) -> UnresolvedJob:
+    """Return the job that lets the planner's policy learn from rewards, and reports on it."""
+    return dg.define_asset_job(
+        TRAIN_POLICY,
+        selection=dg.AssetSelection.assets(keys.PHASE2_CHECKPOINT, keys.PHASE2_REPORT),
+        executor_def=executor_for(project.dagster),
+        description="Trains Phase 2 from the Phase 1 checkpoint and reports on it.",
+    )

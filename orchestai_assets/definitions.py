@@ -2,7 +2,13 @@
 
 import dagster as dg
 
-from jobs.asset_jobs import check_freshness_job, ingest_and_validate_job, train_everything_job, train_planner_job
+from jobs.asset_jobs import (
+    check_freshness_job,
+    ingest_and_validate_job,
+    train_everything_job,
+    train_planner_job,
+    train_policy_job,
+)
 from jobs.collect_executions import collect_executions_job
 from jobs.compact_logs import compact_logs_job
 from jobs.live_instruction import live_instruction_job
@@ -30,6 +36,7 @@ def build_definitions(project: Project) -> dg.Definitions:
             ingest_and_validate_job(project),
             train_planner_job(project),
             train_everything_job(project),
+            train_policy_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
             compact_logs_job(project),

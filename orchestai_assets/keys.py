@@ -9,6 +9,8 @@ PHASE1_CHECKPOINT = dg.AssetKey("phase1_checkpoint")
 PHASE1_REPORT = dg.AssetKey("phase1_report")
 EVALUATION_REPORT = dg.AssetKey("evaluation_report")
 MODEL_RELEASE = dg.AssetKey("model_release")
+PHASE2_CHECKPOINT = dg.AssetKey("phase2_checkpoint")
+PHASE2_REPORT = dg.AssetKey("phase2_report")
 
 DATA = "data"
 PLANNER = "planner"

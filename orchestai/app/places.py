@@ -45,3 +45,13 @@ def previous_phase1_folder(project: Project) -> Path:
 def report_folder(project: Project) -> Path:
     """Return the folder of the report on Phase 1."""
     return project.paths.reports / "phase1"
+
+
+def phase2_folder(project: Project) -> Path:
+    """Return the folder of the Phase 2 checkpoint: the Phase 1 checkpoint with a policy that was reinforced."""
+    return project.paths.checkpoints / "phase2"
+
+
+def phase2_report_folder(project: Project) -> Path:
+    """Return the folder of the report on Phase 2."""
+    return project.paths.reports / "phase2"

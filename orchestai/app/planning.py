@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestai.app.places import phase1_folder
+from orchestai.app.places import phase1_folder, phase2_folder
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
 from orchestai.contracts import Modality, WorkerOutput, WorkerProfile, WorkerRequest
+from orchestai.errors import CheckpointError
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.planner import HybridPlanner, Proposer
 from orchestai.planner.rules import RulesPlanner
@@ -81,9 +82,27 @@ def _planning_worker(project: Project, workforce: Workforce) -> str | None:
 
 
 def current_checkpoint(project: Project) -> Path | None:
-    """Return the checkpoint that plans are made with, if there is one."""
+    """Return the checkpoint that plans are made with, if there is one.
+
+    That of Phase 2, if it was made from the Phase 1 checkpoint that is there now; else that of Phase 1.
+    """
     path = project.planner.checkpoint or phase1_folder(project)
-    return path if (path / "manifest.json").exists() else None
+    if not (path / "manifest.json").exists():
+        return None
+    if project.planner.checkpoint is None and _goes_on(phase2_folder(project), path):
+        return phase2_folder(project)
+    return path
+
+
+def _goes_on(phase2: Path, phase1: Path) -> bool:
+    from orchestai.checkpoint import read_manifest
+
+    if not (phase2 / "manifest.json").exists():
+        return False
+    try:
+        return read_manifest(phase2).parents == (read_manifest(phase1).digest,)
+    except CheckpointError:
+        return False  # loading Phase 1 will say what is wrong with it
 
 
 def _load_learned(project: Project) -> Proposer | None:

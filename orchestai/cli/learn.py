@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from orchestai.app.learning import evaluate_checkpoint, read_examples
-from orchestai.app.places import phase1_folder, training_folder
+from orchestai.app.places import phase1_folder, phase2_folder, training_folder
 from orchestai.app.recorded import curves_file, train_recorded
 from orchestai.cli import off_policy, structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
 from orchestai.cli.progress import progress_bar
-from orchestai.config import read_phase1
+from orchestai.config import read_phase1, read_phase2
 
 _train = typer.Typer(help="Train the planner and the router.", no_args_is_help=True)
 
@@ -79,6 +79,65 @@ def phase1(
         f"Loss {first['train_loss']:.3f} → {last['train_loss']:.3f} in {len(result.history)} epochs, "
         f"{result.seconds:.0f} s; best epoch {result.best_epoch}.\nCheckpoint: {safe(result.checkpoint)}\n"
         f"Curves: {safe(curves_file(result.checkpoint))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@_train.command()
+def phase2(
+    checkpoint: Path = typer.Option(None, "--from", help="Phase 1 checkpoint to go on from."),
+    data: Path = typer.Option(None, "--data", help="Import with outcomes to replay; else simulated workers."),
+    live: Path = typer.Option(None, "--live", help="Starter corpus to execute instead, within --spend."),
+    spend: float = typer.Option(None, "--spend", min=0, help="Dollars that a live training may spend."),
+    output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
+    config: Path = typer.Option(None, "--config", help="A training/phase2.yml of yours, for this call."),
+    rewards: str = typer.Option(None, "--rewards", help="Reward weights by name: a file of rewards/."),
+    updates: int = typer.Option(None, "--updates", min=1, help="Rounds of acting and learning, at most."),
+    seed: int = typer.Option(None, "--seed", min=0, help="Equal seeds give equal weights."),
+    fresh: bool = typer.Option(False, "--fresh", help="Start anew instead of resuming."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Phase 2: learn from rewards who should do what, by PPO, from the Phase 1 checkpoint."""
+    from orchestai.app.phase2 import train_phase2
+
+    project = open_project(project_dir, target)
+    given: dict[str, Any] = {"updates": updates, "seed": seed, "rewards": rewards, "spending_usd": spend}
+    recipe = read_phase2(config) if config is not None else project.training.phase2
+    recipe = recipe.model_copy(update={name: value for name, value in given.items() if value is not None})
+    with progress_bar() as bar:
+        task = bar.add_task("Phase 2", total=recipe.updates, note="")
+
+        def on_update(row: dict[str, Any]) -> None:
+            found = row.get("validation")
+            note = f"validation reward {found['reward']:.3f}" if found else ""
+            bar.update(task, completed=row["epoch"], **({"note": note} if note else {}))
+
+        result = train_phase2(
+            project,
+            out=output or phase2_folder(project),
+            checkpoint=checkpoint,
+            source=data,
+            live=live,
+            config=recipe,
+            on_update=on_update,
+            resume=not fresh,
+        )
+    if as_json:
+        print_json({"checkpoint": result.checkpoint, "methods": result.methods, "warning": result.warning})
+        return
+    table = Table("test split, simulated", "reward", "success", "$", "ms", box=None)
+    for name, row in result.methods.items():
+        cells = (f"{row['reward']:.3f}", f"{row['success']:.1%}", f"{row['cost_usd']:.6f}", f"{row['latency_ms']:.0f}")
+        table.add_row(name, *cells)
+    out.print(table)
+    if result.warning:
+        out.print(f"[yellow]{safe(result.warning)}[/]", soft_wrap=True)
+    out.print(
+        f"{len(result.history) - 1} rounds, {result.seconds:.0f} s; best after round {result.best_update}.\n"
+        f"Checkpoint: {safe(result.checkpoint)}\nCurves: {safe(curves_file(result.checkpoint))}",
         highlight=False,
         soft_wrap=True,
     )

@@ -23,7 +23,7 @@ from orchestai.config.promotion import (
     StageConfig,
 )
 from orchestai.config.prompts import PromptTemplate
-from orchestai.config.recipe import read_phase1, write_phase1
+from orchestai.config.recipe import read_phase1, read_phase2, write_phase1
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.registry import RegistryConfig
 from orchestai.config.runtime import (
@@ -43,6 +43,7 @@ from orchestai.config.telemetry import TelemetryConfig, TracingConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.config.training import (
     Phase1Config,
+    Phase2Config,
     RewardConfig,
     SplitConfig,
     SyntheticConfig,
@@ -72,6 +73,7 @@ __all__ = [
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
+    "Phase2Config",
     "PlannerConfig",
     "Project",
     "PromotionConfig",
@@ -103,6 +105,7 @@ __all__ = [
     "load_project",
     "packaged_directory",
     "read_phase1",
+    "read_phase2",
     "write_phase1",
     "write_schemas",
 ]

@@ -16,7 +16,7 @@ from orchestai.config.promotion import PromotionConfig
 from orchestai.config.prompts import PromptsFile
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.sources import SourcesFile
-from orchestai.config.training import Phase1Config, RewardConfig, TrainingDataConfig
+from orchestai.config.training import Phase1Config, Phase2Config, RewardConfig, TrainingDataConfig
 from orchestai.errors import ConfigProblem
 
 SUFFIXES = (".yml", ".yaml")
@@ -49,6 +49,7 @@ WORKERS = Kind("workers", WorkersFile, "workers", required=True)
 TASK_TYPES = Kind("task_types", TaskTypesFile, "task_types", required=True)
 EXPECTATIONS = Kind("expectations", ExpectationSuite, "expectations")
 PHASE1 = Kind("training_phase1", Phase1Config, "training/phase1.yml")
+PHASE2 = Kind("training_phase2", Phase2Config, "training/phase2.yml")
 TRAINING_DATA = Kind("training_data", TrainingDataConfig, "training/data.yml")
 REWARDS = Kind("rewards", RewardConfig, "rewards")
 PROMOTION = Kind("promotion", PromotionConfig, "promotion")
@@ -64,6 +65,7 @@ KINDS = (
     TASK_TYPES,
     EXPECTATIONS,
     PHASE1,
+    PHASE2,
     TRAINING_DATA,
     REWARDS,
     PROMOTION,

@@ -16,6 +16,7 @@ from orchestai.config.files import (
     EXPECTATIONS,
     KINDS,
     PHASE1,
+    PHASE2,
     PROFILES,
     PROJECT,
     PROMOTION,
@@ -38,7 +39,7 @@ from orchestai.config.reflex import ReflexConfig
 from orchestai.config.rendering import render_document
 from orchestai.config.settings import Settings
 from orchestai.config.targets import Selection, merge_target, select_target
-from orchestai.config.training import Phase1Config, RewardConfig, TrainingConfig, TrainingDataConfig
+from orchestai.config.training import Phase1Config, Phase2Config, RewardConfig, TrainingConfig, TrainingDataConfig
 from orchestai.contracts import TaskCatalog, WorkerCatalog
 from orchestai.errors import ConfigError, ConfigProblem
 
@@ -128,8 +129,20 @@ class _Loading:
 
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
-        read = (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS)
-        for kind in (*read, PROMOTION, REFLEX, PROMPTS, ARMS):
+        for kind in (
+            SOURCES,
+            WORKERS,
+            TASK_TYPES,
+            EXPECTATIONS,
+            PHASE1,
+            PHASE2,
+            TRAINING_DATA,
+            REWARDS,
+            PROMOTION,
+            REFLEX,
+            PROMPTS,
+            ARMS,
+        ):
             parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
@@ -156,6 +169,7 @@ class _Loading:
         promotion = dict(zip(names, parts[PROMOTION.name], strict=True))
         data: TrainingDataConfig = (parts[TRAINING_DATA.name] or [TrainingDataConfig()])[0]
         phase1: Phase1Config = (parts[PHASE1.name] or [Phase1Config()])[0]
+        phase2: Phase2Config = (parts[PHASE2.name] or [Phase2Config()])[0]
         arms: ArmsConfig = (parts[ARMS.name] or [ArmsConfig()])[0]
         reflex: ReflexConfig = (parts[REFLEX.name] or [ReflexConfig()])[0]
         return Project(
@@ -176,7 +190,7 @@ class _Loading:
             endpoint=sections.endpoint,
             simulator=sections.simulator,
             service=sections.service,
-            training=TrainingConfig(**dict(data), phase1=phase1),
+            training=TrainingConfig(**dict(data), phase1=phase1, phase2=phase2),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             promotion=promotion if "default" in promotion else {"default": PromotionConfig(), **promotion},
             registry=sections.registry,

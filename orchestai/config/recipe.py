@@ -1,18 +1,22 @@
-"""The Phase 1 recipe as a file of its own: read one for a single call, write the one that a search found."""
+"""Training recipes as files of their own: read one for a single call, write the one that a search found."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
+from pydantic import BaseModel
 
 from orchestai.config.document import read_document
 from orchestai.config.problems import validate
 from orchestai.config.redaction import redact
 from orchestai.config.rendering import render_document
 from orchestai.config.settings import Settings
-from orchestai.config.training import Phase1Config
+from orchestai.config.training import Phase1Config, Phase2Config
 from orchestai.errors import ConfigError, StorageError
+
+Recipe = TypeVar("Recipe", bound=BaseModel)
 
 _HEAD = """\
 # yaml-language-server: $schema=../schemas/training_phase1.json
@@ -30,11 +34,24 @@ def read_phase1(path: Path, settings: Settings | None = None) -> Phase1Config:
     Raises:
         ConfigError: It cannot be read, or a key is wrong; all problems at once, with line and remedy.
     """
+    return _read(path, Phase1Config, settings)
+
+
+def read_phase2(path: Path, settings: Settings | None = None) -> Phase2Config:
+    """Read a file of the form of `training/phase2.yml`; see `read_phase1`.
+
+    Raises:
+        ConfigError: It cannot be read, or a key is wrong.
+    """
+    return _read(path, Phase2Config, settings)
+
+
+def _read(path: Path, model: type[Recipe], settings: Settings | None) -> Recipe:
     settings = settings if settings is not None else Settings.load()
     document, problems = read_document(path)
     if isinstance(document.data, dict):
         problems += render_document(document, settings).values()
-        config, more = validate(document, Phase1Config)
+        config, more = validate(document, model)
         if config is not None and not problems:
             return config
         problems += [problem for problem in more if problem not in problems]

@@ -69,6 +69,69 @@ class RouterConfig(Record):
     min_rows: int = Field(default=100, ge=20)
 
 
+class Phase2Config(Record):
+    """Reinforcement learning of the choice of workers: PPO.
+
+    Attributes:
+        rewards: Name of the reward weights under `rewards/`.
+        updates: Rounds of acting and learning, at most.
+        workflows: Workflows a round.
+        repeats: Episodes of each of them in a round; the advantage `same_workflow` needs two or more.
+        epochs: Passes over a round's decisions.
+        minibatches: Parts in which a pass takes them.
+        learning_rate: Step size of AdamW.
+        clip: Farthest that a choice may become likelier or less likely before its gradient stops.
+        discount: Gamma: what the reward of a later decision counts for an earlier one.
+        trace: Lambda of GAE.
+        advantage: `gae` needs the critic only; `same_workflow` compares episodes of one workflow; `counterfactual`
+            asks what each other worker would have come to, where the environment knows, and is `gae` where not.
+        normalise: Whether the advantages of a round are given mean 0 and deviation 1.
+        scale_rewards: Whether rewards are divided by their deviation under the first policy.
+        entropy: Weight of the entropy bonus in the first round.
+        entropy_end: The same in the last round; in between it falls in a line.
+        value_weight: Weight of the critic's loss.
+        max_kl: A round's learning stops when the policy has moved this far; in nats.
+        grad_clip: Largest gradient norm; longer gradients are scaled down.
+        weight_decay: Decay of AdamW.
+        masking: Whether workers that may not be used are hidden from the policy.
+        validate_every: Rounds between two looks at the validation workflows.
+        patience: Looks without a better validation reward before training stops.
+        seed: Equal seeds give equal weights on the same machine.
+        spending_usd: The most dollars that a live environment may spend.
+    """
+
+    rewards: str = "balanced"
+    updates: int = Field(default=60, ge=1)
+    workflows: int = Field(default=512, ge=1)
+    repeats: int = Field(default=1, ge=1)
+    epochs: int = Field(default=4, ge=1)
+    minibatches: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0, le=1)
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    discount: float = Field(default=1.0, gt=0, le=1)
+    trace: float = Field(default=0.95, ge=0, le=1)
+    advantage: Literal["gae", "same_workflow", "counterfactual"] = "counterfactual"
+    normalise: bool = True
+    scale_rewards: bool = True
+    entropy: float = Field(default=0.01, ge=0)
+    entropy_end: float = Field(default=0.0, ge=0)
+    value_weight: float = Field(default=0.5, ge=0)
+    max_kl: float = Field(default=0.03, gt=0)
+    grad_clip: float = Field(default=0.5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    masking: bool = True
+    validate_every: int = Field(default=2, ge=1)
+    patience: int = Field(default=10, ge=1)
+    seed: int = Field(default=7, ge=0)
+    spending_usd: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> Self:
+        if self.advantage == "same_workflow" and self.repeats < 2:
+            raise ValueError(f"`advantage: same_workflow` needs `repeats` >= 2, got {self.repeats}.")
+        return self
+
+
 class SplitConfig(Record):
     """Percentages of the groups that go into each split.
 
@@ -123,9 +186,11 @@ class TrainingConfig(TrainingDataConfig):
 
     Attributes:
         phase1: Supervised training of the planner.
+        phase2: Reinforcement learning of the choice of workers.
     """
 
     phase1: Phase1Config = Phase1Config()
+    phase2: Phase2Config = Phase2Config()
 
 
 class RewardConfig(Record):

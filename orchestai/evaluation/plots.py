@@ -24,7 +24,11 @@ DrawnPlan = PlanExample | PlanPrediction | WorkflowGraph
 
 
 def loss_curves(
-    curves: Mapping[str, Sequence[float]], *, best_epoch: int | None = None, title: str = "Loss by epoch"
+    curves: Mapping[str, Sequence[float]],
+    *,
+    best_epoch: int | None = None,
+    title: str = "Loss by epoch",
+    quantity: str = "loss",
 ) -> bytes:
     """Draw one line a curve.
 
@@ -32,12 +36,13 @@ def loss_curves(
         curves: Name (such as `train`) to the loss after each epoch, from epoch 1.
         best_epoch: Epoch whose checkpoint was kept.
         title: Of the plot.
+        quantity: What is drawn.
 
     Raises:
         InputError: There is nothing to draw.
     """
     if not any(len(values) for values in curves.values()):
-        raise InputError("There is no loss to draw.")
+        raise InputError(f"There is no {quantity} to draw.")
     figure, axes = _figure(7, 4.2)
     colours = (_BLUE, _ORANGE, _GREEN, _GREY, _RED)
     for index, (name, values) in enumerate(curves.items()):
@@ -47,7 +52,7 @@ def loss_curves(
         axes.plot(epochs, values, label=name, color=colour, marker=marker, markersize=3)
     if best_epoch is not None:
         axes.axvline(best_epoch, color=_GREY, linestyle="--", label=f"kept: epoch {best_epoch}")
-    _label(axes, title, "epoch", "loss")
+    _label(axes, title, "epoch", quantity)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -38,7 +38,7 @@ from orchestai.planner.model import (
     describe_workers,
     map_transitions,
 )
-from orchestai.planner.shapes import DescribedTypes, EncodedInstructions, PlannerOutputs, TypeTables
+from orchestai.planner.shapes import DescribedTypes, DescribedWorkers, EncodedInstructions, PlannerOutputs, TypeTables
 
 if TYPE_CHECKING:
     from orchestai.planner.planner import LearnedProposal
@@ -62,6 +62,7 @@ class PlannerSetup(Record):
         workers: The workers that it was trained on.
         decoding: How to decode.
         calibration: From the decoder's probability to confidence.
+        leads: The first network alone chooses workers, because reinforcement learning went on with it.
     """
 
     network: NetworkConfig
@@ -71,6 +72,7 @@ class PlannerSetup(Record):
     workers: WorkerCatalog
     decoding: DecodingConfig = DecodingConfig()
     calibration: Calibration = Calibration()
+    leads: bool = False
 
 
 class FullPrediction(NamedTuple):
@@ -203,7 +205,8 @@ class LearnedPlanner:
                 network(encoded, self._types, self._workers, hints, chosen, mask)[0]
                 for network in self.ensemble.networks()
             ]
-        preferences = torch.stack([run.selection.action_probs for run in runs]).mean(dim=0)
+        voices = runs[:1] if self.setup.leads else runs
+        preferences = torch.stack([run.selection.action_probs for run in voices]).mean(dim=0)
         return FullPrediction(
             prediction=self._name(decoded),
             outputs=runs[0],
@@ -226,6 +229,32 @@ class LearnedPlanner:
             confidence=full.prediction.confidence,
             worker_probabilities=full.worker_probabilities,
         )
+
+    @property
+    def described_workers(self) -> DescribedWorkers:
+        """The workers as the network sees them."""
+        return self._workers
+
+    def selector_states(self, texts: Sequence[str], types: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Return what the selector sees of the sub-tasks of given plans: one [S, H + node] an instruction.
+
+        Args:
+            texts: Instructions.
+            types: Names of the task types of their sub-tasks, parents first.
+        """
+        states: list[Tensor] = []
+        for start in range(0, len(texts), _CHUNK):
+            plans = [[self.tasks.index(name) for name in plan] for plan in types[start : start + _CHUNK]]
+            longest = max(map(len, plans))
+            chosen = torch.tensor([plan + [0] * (longest - len(plan)) for plan in plans])
+            mask = torch.tensor([[place < len(plan) for place in range(longest)] for plan in plans])
+            with torch.inference_mode():
+                encoded, hints = self._read(list(texts[start : start + _CHUNK]))
+                network = self.ensemble.leader
+                outputs, _ = network(encoded, self._types, self._workers, hints, chosen, mask)
+                wide = network.states(encoded.embeddings, outputs.graph).view(len(plans), longest, -1)
+            states.extend(row[: len(plan)].clone() for row, plan in zip(wide, plans, strict=True))
+        return states
 
     def _read(self, texts: list[str]) -> tuple[EncodedInstructions, Tensor]:
         encoded = self._encoder.encode(texts)

@@ -38,16 +38,25 @@ class RLModelSelector(nn.Module):
         self.worker = nn.Sequential(nn.Linear(hidden_size + FACTS, size), nn.GELU(), nn.Linear(size, size))
         self.critic = nn.Sequential(nn.Linear(self.state_size, size), nn.Tanh(), nn.Linear(size, 1))
 
-    def forward(self, state: Tensor, workers: DescribedWorkers, allowed: Tensor | None = None) -> Selection:
+    def forward(
+        self,
+        state: Tensor,
+        workers: DescribedWorkers,
+        allowed: Tensor | None = None,
+        prior: Tensor | None = None,
+    ) -> Selection:
         """Return logits, probabilities and value.
 
         Args:
             state: [N, H + node size].
             workers: The catalog.
             allowed: [N, W] false where a worker cannot do the sub-task; None allows all.
+            prior: [N, W] added to the logits: what is known of the workers from elsewhere.
         """
         known = self.worker(torch.cat([workers.descriptions, workers.facts], dim=-1))  # (W, D)
         logits = self.state(state) @ known.T / math.sqrt(known.shape[-1])  # (N, W)
+        if prior is not None:
+            logits = logits + prior
         if allowed is not None:
             logits = logits.masked_fill(~allowed, _REFUSED)
         return Selection(action_logits=logits, action_probs=logits.softmax(dim=-1), value=self.critic(state))

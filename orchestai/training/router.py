@@ -62,6 +62,19 @@ class RouterData(NamedTuple):
         )
 
 
+class FittedRouter(NamedTuple):
+    """A router, and what its members say of the rows that they were not trained on.
+
+    Attributes:
+        model: The router.
+        success: [N, W] expected success of every training row, out of fold: whoever learns to use the router's
+            probabilities must learn it from such ones, because those of rows it knows are surer than it is.
+    """
+
+    model: RouterModel
+    success: Array
+
+
 class _Light(NamedTuple):
     """What the members that need no gradient say of some rows."""
 
@@ -74,7 +87,16 @@ class _Light(NamedTuple):
 def train_router(
     data: RouterData, config: RouterConfig, *, on_step: Callable[[str], None] | None = None
 ) -> RouterModel:
-    """Train the router.
+    """Train the router as `fit_router` does.
+
+    Raises:
+        DataError: There is too little to learn from.
+    """
+    return fit_router(data, config, on_step=on_step).model
+
+
+def fit_router(data: RouterData, config: RouterConfig, *, on_step: Callable[[str], None] | None = None) -> FittedRouter:
+    """Train the router, and keep what it said of its rows out of fold.
 
     Every row is judged once by members that were trained without it (folds by the hash of its id), and once by
     members that were trained without its family. The first shows what the ensemble is worth and calibrates
@@ -141,7 +163,7 @@ def train_router(
     )
     calibrated = blend(fitted, known, _means(scores))
     policy = _tune_price(scores, fitted, known, data, policy, base)
-    return RouterModel(
+    model = RouterModel(
         workers=table.workers,
         descriptions=data.descriptions,
         families=whole,
@@ -156,6 +178,7 @@ def train_router(
         policy=policy,
         metrics=_metrics(scores, fitted, calibrated, known, data, policy, base),
     )
+    return FittedRouter(model, calibrated)
 
 
 def _check(data: RouterData, config: RouterConfig) -> None:

@@ -9,6 +9,8 @@ from orchestai_assets.assets.execution_logs import execution_logs_asset
 from orchestai_assets.assets.model_release import model_release
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
+from orchestai_assets.assets.phase2_checkpoint import phase2_checkpoint_asset
+from orchestai_assets.assets.phase2_report import phase2_report
 from orchestai_assets.assets.training_data import training_data
 
 
@@ -22,4 +24,6 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         phase1_report,
         evaluation_report,
         model_release,
+        phase2_checkpoint_asset(project.dagster),
+        phase2_report,
     ]
