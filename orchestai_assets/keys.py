@@ -7,9 +7,11 @@ DATASET_VALIDATION = dg.AssetKey("dataset_validation")
 TRAINING_DATA = dg.AssetKey("training_data")
 PHASE1_CHECKPOINT = dg.AssetKey("phase1_checkpoint")
 PHASE1_REPORT = dg.AssetKey("phase1_report")
+ANOMALY_MODEL = dg.AssetKey("anomaly_model")
 
 DATA = "data"
 PLANNER = "planner"
+WORKERS = "workers"
 
 OWNERS = ["team:platform"]
 """Owners of every asset; alerts name them."""

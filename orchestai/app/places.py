@@ -45,3 +45,8 @@ def previous_phase1_folder(project: Project) -> Path:
 def report_folder(project: Project) -> Path:
     """Return the folder of the report on Phase 1."""
     return project.paths.reports / "phase1"
+
+
+def anomaly_folder(project: Project) -> Path:
+    """Return the folder of the model of how workers behave."""
+    return project.paths.checkpoints / "anomaly"

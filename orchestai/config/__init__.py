@@ -17,6 +17,7 @@ from orchestai.config.prompts import PromptTemplate
 from orchestai.config.recipe import read_phase1, write_phase1
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.runtime import (
+    AnomalyConfig,
     ApprovalConfig,
     BreakerConfig,
     EndpointConfig,
@@ -42,6 +43,7 @@ from orchestai.config.training import (
 
 __all__ = [
     "ALL_SCOPES",
+    "AnomalyConfig",
     "ApprovalConfig",
     "ArmsConfig",
     "BreakerConfig",

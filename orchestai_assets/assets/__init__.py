@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestai.config import Project
+from orchestai_assets.assets.anomaly_model import anomaly_model
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.execution_logs import execution_logs_asset
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
@@ -18,4 +19,5 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         training_data,
         phase1_checkpoint_asset(project.dagster),
         phase1_report,
+        anomaly_model,
     ]
