@@ -127,9 +127,11 @@ def _scenarios(learn: OutcomeTable, held: OutcomeTable) -> list[Scenario]:
     workers = len(held.workers)
     means = np.nanmean(learn.scores, 0)
     best, second = (int(each) for each in np.argsort(-means)[:2])
-    inside = {name: np.array(learn.families) == name for name in learn.family_names}
-    families: dict[str, Array] = {name: np.nanmean(learn.take(rows).scores, 0) for name, rows in inside.items()}
-    by_family = np.array([int(np.argmax(families.get(name, means))) for name in held.families])
+    families = {
+        name: np.asarray(np.nanmean(learn.take(np.array(learn.families) == name).scores, 0))
+        for name in learn.family_names
+    }
+    by_family = np.array([int(np.argmax(families.get(name, np.asarray(means)))) for name in held.families])
     cheap = int(np.nanmean(learn.cost_usd, 0).argmin())
 
     def always(place: int) -> Array:

@@ -18,6 +18,11 @@ RELEASE = "release"
 
 FRESH = "fresh"
 """Name of the checks of age: they have a job of their own."""
+ANOMALY_MODEL = dg.AssetKey("anomaly_model")
+
+DATA = "data"
+PLANNER = "planner"
+WORKERS = "workers"
 
 OWNERS = ["team:platform"]
 """Owners of every asset; alerts name them."""

@@ -55,3 +55,8 @@ def phase2_folder(project: Project) -> Path:
 def phase2_report_folder(project: Project) -> Path:
     """Return the folder of the report on Phase 2."""
     return project.paths.reports / "phase2"
+
+
+def anomaly_folder(project: Project) -> Path:
+    """Return the folder of the model of how workers behave."""
+    return project.paths.checkpoints / "anomaly"

@@ -302,6 +302,7 @@ def build_runtime(
         slot=telemetry.slots(limiter.slot),
         reviewer=_reviewer(project, workforce),
         standings=ArmRegistry.of_catalog(workforce.catalog, project.arms.scoring, why_not=workforce.why_not),
+        watch=workforce.watch,
     )
     served = ServedModels(
         project, lambda version: build_planner(version, workforce, prompts, learned=learned), follow=learned
@@ -335,6 +336,8 @@ def _fill(sources: Sources, workforce: Workforce, limiter: TenantLimiter, guard:
     sources.limits = lambda: [
         LimiterReading(name, limiter.running(name), limiter.waiting(name)) for name in workforce.catalog.names
     ]
+    if workforce.watch is not None:
+        sources.anomalies = workforce.watch.readings
     if guard is not None:
         sources.reflex = guard.pipeline.counters.snapshot
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from orchestai.app.anomaly import build_watch
 from orchestai.app.arms import build_arm
 from orchestai.config import Project
-from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerProfile
+from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.endpoint import LocalEndpoint, ensure_running
 from orchestai.simulator import SimulatedWorker
 from orchestai.workers import CircuitBreaker, LocalEndpoints, WorkerLayer
@@ -14,7 +15,7 @@ from orchestai.workers.breaker import BreakerState
 
 
 class Workforce:
-    """Gives workers by name; `catalog` holds their profiles as they are played.
+    """Gives workers by name; `catalog` holds their profiles as they are played, `watch` sees how they behave.
 
     Workers with a `base_url` are called there. The packaged model's server is used if one runs for this home,
     and started for the life of this object if not. Simulated workers run in this process.
@@ -47,7 +48,9 @@ class Workforce:
             factory=self._make,
             breaker=project.engine.breaker,
             limits=project.engine.limits,
+            passes=self._passes,
         )
+        self.watch = build_watch(project, self._layer.breakers, self.catalog, self.why_not)
 
     def __getitem__(self, name: str) -> Worker:
         """Return the worker called `name`.
@@ -82,12 +85,17 @@ class Workforce:
     def why_not(self, name: str) -> str | None:
         """Say why a worker should not be chosen now; None if nothing speaks against it."""
         breaker = self._layer.breakers.get(name)
-        return "its breaker is open" if breaker is not None and breaker.state is BreakerState.OPEN else None
+        if breaker is None or (now := breaker.snapshot()).state is not BreakerState.OPEN:
+            return None
+        return f"its breaker is open: {now.reason}" if now.reason else "its breaker is open"
 
     def retry_after_s(self, name: str) -> float:
         """Seconds until a worker is asked again after it failed too often; 0 if it may be asked now."""
         breaker = self._layer.breakers.get(name)
         return breaker.snapshot().retry_after_s if breaker is not None else 0.0
+
+    def _passes(self, name: str, request: WorkerRequest, output: WorkerOutput, took_ms: float) -> bool:
+        return self.watch is None or self.watch.passes(request, output, worker=name, took_ms=took_ms)
 
     def _make(self, profile: WorkerProfile) -> Worker:
         return self._trace(self._make_untraced(profile))

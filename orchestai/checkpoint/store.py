@@ -6,26 +6,47 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from orchestai.checkpoint.manifest import Manifest, ManifestFields
 from orchestai.checkpoint.verify import CONFIG, MANIFEST, WEIGHTS, broken, read_manifest, sha256_of, verify_checkpoint
 from orchestai.errors import StorageError
 
-__all__ = ["CONFIG", "MANIFEST", "WEIGHTS", "LoadedCheckpoint", "load_checkpoint", "read_manifest", "save_checkpoint"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+__all__ = [
+    "CONFIG",
+    "MANIFEST",
+    "WEIGHTS",
+    "LoadedArrays",
+    "LoadedCheckpoint",
+    "load_arrays",
+    "load_checkpoint",
+    "read_manifest",
+    "save_checkpoint",
+]
 
 
 class LoadedCheckpoint(NamedTuple):
     """A verified checkpoint."""
 
     tensors: dict[str, torch.Tensor]
+    config: dict[str, Any]
+    manifest: Manifest
+
+
+class LoadedArrays(NamedTuple):
+    """A verified checkpoint, for who computes without torch."""
+
+    arrays: dict[str, npt.NDArray[np.float64]]
     config: dict[str, Any]
     manifest: Manifest
 
@@ -53,6 +74,8 @@ def save_checkpoint(
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
     """
+    from safetensors.torch import save_file
+
     directory = Path(directory)
     temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -86,7 +109,27 @@ def load_checkpoint(directory: Path) -> LoadedCheckpoint:
     Raises:
         CheckpointError: Something is missing, changed, garbled or of another format.
     """
-    directory = Path(directory)
+    from safetensors.torch import load_file
+
+    config, manifest, tensors = _read(Path(directory), load_file)
+    return LoadedCheckpoint(tensors=tensors, config=config, manifest=manifest)
+
+
+def load_arrays(directory: Path) -> LoadedArrays:
+    """Read a checkpoint as `load_checkpoint` does, as numpy arrays and without loading torch.
+
+    Raises:
+        CheckpointError: Something is missing, changed, garbled or of another format.
+    """
+    from safetensors.numpy import load_file
+
+    config, manifest, arrays = _read(Path(directory), load_file)
+    return LoadedArrays(arrays=arrays, config=config, manifest=manifest)
+
+
+def _read(
+    directory: Path, load_file: Callable[[Path], dict[str, Any]]
+) -> tuple[dict[str, Any], Manifest, dict[str, Any]]:
     manifest = verify_checkpoint(directory)
     try:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
@@ -95,7 +138,7 @@ def load_checkpoint(directory: Path) -> LoadedCheckpoint:
         raise broken(directory, f"its content is garbled ({error})") from error
     if not isinstance(config, dict):
         raise broken(directory, f"{CONFIG} does not hold an object")
-    return LoadedCheckpoint(tensors=tensors, config=config, manifest=manifest)
+    return config, manifest, tensors
 
 
 def _dump(document: object) -> str:

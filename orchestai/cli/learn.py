@@ -13,6 +13,7 @@ from orchestai.app.places import phase1_folder, phase2_folder, training_folder
 from orchestai.app.recorded import curves_file, train_recorded
 from orchestai.cli import off_policy, structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
+from orchestai.cli.logs import parse_since
 from orchestai.cli.progress import progress_bar
 from orchestai.config import read_phase1, read_phase2
 
@@ -177,6 +178,35 @@ def router(
         f"thrifty {found['thrifty_routed']:.1f} % at ${found['thrifty_usd']:.6f}; "
         f"AUC {found['auc']:.3f}, ECE {found['ece']:.3f}.\n"
         f"Checkpoint: {safe(result.checkpoint)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@_train.command()
+def anomaly(
+    since: str = typer.Option(None, "--since", help="30m, 12h, 7d, or an ISO date; all of the log when not given."),
+    output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
+    as_json: bool = JsonOption,
+    project_dir: Path = ProjectOption,
+    target: str = TargetOption,
+) -> None:
+    """Learn from the log how each worker behaves, so that one that goes bad is noticed and left alone."""
+    from orchestai.app.anomaly import train_anomaly_on
+
+    project = open_project(project_dir, target)
+    result = train_anomaly_on(project, out=output, since=parse_since(since) if since else None)
+    trained = result.trained
+    if as_json:
+        facts = {"calls": trained.calls, "too_few": trained.too_few, "metrics": trained.model.metrics}
+        print_json({"checkpoint": result.checkpoint, "method": trained.model.detector.method, **facts})
+        return
+    found = trained.model.metrics
+    few = f"\nToo few calls to learn from: {safe(', '.join(sorted(trained.too_few)))}." if trained.too_few else ""
+    out.print(
+        f"{len(trained.calls)} workers, {sum(trained.calls.values())} calls. Score: {trained.model.detector.method}; "
+        f"false alarms on held-out calls {found['false_alarms_per_1000']:.2f} in 1,000 "
+        f"({project.engine.anomaly.false_alarms_per_1000:g} stated).{few}\nCheckpoint: {safe(result.checkpoint)}",
         highlight=False,
         soft_wrap=True,
     )

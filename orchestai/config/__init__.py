@@ -27,6 +27,7 @@ from orchestai.config.recipe import read_phase1, read_phase2, write_phase1
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.registry import RegistryConfig
 from orchestai.config.runtime import (
+    AnomalyConfig,
     ApprovalConfig,
     BreakerConfig,
     EndpointConfig,
@@ -54,6 +55,7 @@ from orchestai.config.training import (
 __all__ = [
     "ALL_SCOPES",
     "AlertsConfig",
+    "AnomalyConfig",
     "ApprovalConfig",
     "ArmsConfig",
     "AutomationConfig",

@@ -37,6 +37,30 @@ class BreakerConfig(Record):
     open_s: float = Field(default=60.0, gt=0)
 
 
+class AnomalyConfig(Record):
+    """When a worker that behaves unlike itself is left alone; it takes a trained model (`orchestai train anomaly`).
+
+    Attributes:
+        enabled: Whether workers are watched where there is a model.
+        intervene: Open the breaker of such a worker, until a probe passes; else only alert.
+        false_alarms_per_1000: Alarms in 1,000 calls that are put up with while all is well; sets the threshold.
+        longest_open_s: Longest time that a worker is left alone; the time doubles with each alarm that follows.
+        min_calls: Fewest logged calls of a worker that are worth learning from.
+        epochs: Passes over the data of the autoencoder.
+        learning_rate: Its step size.
+        seed: Equal seeds give equal weights on the same machine.
+    """
+
+    enabled: bool = True
+    intervene: bool = True
+    false_alarms_per_1000: float = Field(default=0.5, gt=0, le=100)
+    longest_open_s: float = Field(default=3600.0, gt=0)
+    min_calls: int = Field(default=200, ge=50)
+    epochs: int = Field(default=40, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    seed: int = Field(default=7, ge=0)
+
+
 class LimitsConfig(Record):
     """How many calls may run and wait, beside each worker's own `max_concurrency`.
 
@@ -67,6 +91,7 @@ class EngineConfig(Record):
         approval: Which plans wait for a person.
         keep_days: How long ended executions are kept for repeated requests and searches; the log keeps all.
         breaker: When a failing worker is left alone.
+        anomaly: When a worker that behaves unlike itself is left alone.
         limits: How many calls may run and wait.
     """
 
@@ -83,6 +108,7 @@ class EngineConfig(Record):
     approval: ApprovalConfig = ApprovalConfig()
     keep_days: float = Field(default=30.0, gt=0)
     breaker: BreakerConfig = BreakerConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
     limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")

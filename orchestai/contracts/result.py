@@ -149,7 +149,10 @@ class ExecutionResult(Record):
 
 
 class ExecutionEvent(Record):
-    """One change of state that a host may show while the engine runs; `content` comes with `done`."""
+    """One change of state that a host may show while the engine runs; `content` comes with `done`.
+
+    `anomaly` comes with the end of a sub-task whose worker is watched: its score, above 1 for one unlike itself.
+    """
 
     execution_id: str
     index: int
@@ -160,3 +163,4 @@ class ExecutionEvent(Record):
     latency_ms: float = 0.0
     error: str | None = None
     content: Any = None
+    anomaly: float | None = None

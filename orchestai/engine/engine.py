@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -42,6 +43,18 @@ class WorkerLookup(Protocol):
         """Return the worker called `name`."""
 
 
+class SubtaskWatch(Protocol):
+    """Looks at what workers do; `orchestai.routing.anomaly.watch.BehaviourWatch` is one."""
+
+    def ended(self, record: SubtaskRecord) -> float | None:
+        """Take in a sub-task that ended; return how unusual its worker is by now."""
+
+    def judged(self, result: ExecutionResult) -> None:
+        """Take in what the checks said of an execution."""
+
+
+_log = logging.getLogger(__name__)
+
 Slots = Callable[[str, str], AbstractAsyncContextManager[None]]
 
 
@@ -58,6 +71,7 @@ class Engine:
         slot: Gives a tenant leave to call a worker, and takes it back at the end of the block.
         reviewer: Judges answers and lets them be mended.
         standings: How the workers do; decides who comes next when one failed. Without it the plan's order holds.
+        watch: Looks at what workers do.
     """
 
     def __init__(
@@ -71,7 +85,9 @@ class Engine:
         slot: Slots | None = None,
         reviewer: Reviewer | None = None,
         standings: ArmRegistry | None = None,
+        watch: SubtaskWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._workers = workers
         self._prompts = prompts
         self._tasks = tasks
@@ -119,7 +135,13 @@ class Engine:
             stop=stop or Stop(),
             on_piece=on_piece,
         )
-        return await execution.run()
+        result = await execution.run()
+        if self._watch is not None:
+            try:
+                self._watch.judged(result)
+            except Exception:  # who only looks on must not harm the execution
+                _log.exception("execution %s: the watch failed", result.execution_id)
+        return result
 
     async def run_subtask(
         self,
@@ -220,6 +242,16 @@ class Engine:
         except OrchestAIError:
             return False
         return profile.simulated
+
+    def watched(self, record: SubtaskRecord) -> float | None:
+        """Let the watch see a sub-task that ended; None where nobody watches its worker."""
+        if self._watch is None:
+            return None
+        try:
+            return self._watch.ended(record)
+        except Exception:  # who only looks on must not harm the execution
+            _log.exception("sub-task %d of %s: the watch failed", record.index, record.worker)
+            return None
 
     @property
     def max_parallel(self) -> int | None:

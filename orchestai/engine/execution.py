@@ -253,10 +253,11 @@ class Execution:
 
     async def _run_one(self, node: int) -> list[int]:
         record, output = await self._run_node(node)
+        anomaly = self._engine.watched(record)
         if record.status == "done":
             self._journal.done(record, output)
         ready = self._note(node, record, output)
-        self._emit_end(node, record, output)
+        self._emit_end(node, record, output, anomaly)
         return ready
 
     async def _run_node(self, node: int, revision: Revision | None = None) -> tuple[SubtaskRecord, WorkerOutput]:
@@ -279,7 +280,7 @@ class Execution:
             on_piece=self._on_piece if node == self._plan.graph.sinks[0] else None,
         )
 
-    def _emit_end(self, node: int, record: SubtaskRecord, output: WorkerOutput) -> None:
+    def _emit_end(self, node: int, record: SubtaskRecord, output: WorkerOutput, anomaly: float | None) -> None:
         if self._on_event is not None:
             self._emit(
                 node,
@@ -290,6 +291,7 @@ class Execution:
                 latency_ms=record.latency_ms,
                 error=record.error,
                 content=output.content if record.status == "done" else None,
+                anomaly=anomaly,
             )
 
     def _note(self, node: int, record: SubtaskRecord, output: WorkerOutput) -> list[int]:

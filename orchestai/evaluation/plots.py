@@ -283,3 +283,20 @@ def _png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def score_plot(scores: Sequence[float], threshold: float, *, title: str = "Scores while all is well") -> bytes:
+    """Draw how often scores come, and the threshold above which there is an alarm.
+
+    Raises:
+        InputError: There is nothing to draw.
+    """
+    if not len(scores):
+        raise InputError("There is no score to draw.")
+    figure, axes = _figure(7, 4.2)
+    axes.hist(scores, bins=60, color=_BLUE, log=True)
+    axes.axvline(threshold, color=_RED, linestyle="--", label=f"threshold {threshold:.2f}")
+    _label(axes, title, "score", "calls")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _png(figure)

@@ -30,11 +30,13 @@ class PulledCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Return the families without asking anybody."""
-        return [family for make in (_breakers, _limits, _reflex, _queues, _events) for family in make(Sources())]
+        return [
+            family for make in (_breakers, _limits, _reflex, _queues, _events, _anomalies) for family in make(Sources())
+        ]
 
     def collect(self) -> Iterator[Metric]:
         """Ask every source; one that fails leaves its metrics out."""
-        for make in (_breakers, _limits, _reflex, _queues, _events):
+        for make in _MAKERS:
             yield from _safely(make, self._sources)
 
 
@@ -101,3 +103,17 @@ def _events(sources: Sources) -> list[Metric]:
     for subscriber, count in counts.items():
         dropped.add_metric((subscriber,), count)
     return [dropped]
+
+
+def _anomalies(sources: Sources) -> list[Metric]:
+    score = GaugeMetricFamily(
+        "orchestai_worker_anomaly_score", "How unlike itself a worker is; above 1 is an alarm.", labels=("worker",)
+    )
+    alarms = CounterMetricFamily("orchestai_worker_anomalies", "Alarms for unusual behaviour.", labels=("worker",))
+    for reading in sources.anomalies() if sources.anomalies is not None else ():
+        score.add_metric((reading.worker,), reading.score)
+        alarms.add_metric((reading.worker,), reading.alarms)
+    return [score, alarms]
+
+
+_MAKERS = (_breakers, _limits, _reflex, _queues, _events, _anomalies)

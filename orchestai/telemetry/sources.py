@@ -53,6 +53,22 @@ class QueueReading:
     messages: int
 
 
+class AnomalyReading(Protocol):
+    """What a watch shows of one worker; `orchestai.routing.anomaly.watch.AnomalyReading` is one."""
+
+    @property
+    def worker(self) -> str:
+        """Who."""
+
+    @property
+    def score(self) -> float:
+        """Its last score over the threshold."""
+
+    @property
+    def alarms(self) -> int:
+        """Alarms so far."""
+
+
 @dataclass
 class Sources:
     """Functions that are called in the thread that reads the metrics; one that fails leaves its metrics out.
@@ -63,6 +79,7 @@ class Sources:
         reflex: The reflex layer's counts by name (`ReflexCounters.snapshot`).
         queues: The durable queue now.
         events_dropped: Events that slow subscribers lost, by subscriber.
+        anomalies: How unlike themselves workers are now.
     """
 
     breakers: Callable[[], Iterable[BreakerReading]] | None = None
@@ -70,3 +87,4 @@ class Sources:
     reflex: Callable[[], Mapping[str, int]] | None = None
     queues: Callable[[], Iterable[QueueReading]] | None = None
     events_dropped: Callable[[], Mapping[str, int]] | None = None
+    anomalies: Callable[[], Iterable[AnomalyReading]] | None = None

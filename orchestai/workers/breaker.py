@@ -46,6 +46,7 @@ class BreakerSnapshot:
         failures: Transient failures in a row.
         retry_after_s: Seconds until a probe is let through; 0 unless open.
         times_opened: How often it opened so far.
+        reason: Why somebody opened it who watches the worker; null where it opened by itself, or is closed.
     """
 
     worker: str
@@ -53,7 +54,11 @@ class BreakerSnapshot:
     failures: int
     retry_after_s: float
     times_opened: int
+    reason: str | None = None
 
+
+Passes = Callable[[WorkerRequest, WorkerOutput, float], bool]
+"""Says whether a probe that was answered passes: the call, the answer, and the milliseconds that it took."""
 
 OnChange = Callable[[str, BreakerState], None]
 
@@ -109,6 +114,8 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._opened_at: float | None = None
+        self._open_for_s = config.open_s
+        self._reason: str | None = None
         self._probing = False
         self._times_opened = 0
         # Counts openings, probes and closings: passes of an earlier era are ignored.
@@ -127,7 +134,22 @@ class CircuitBreaker:
                 state = BreakerState.CLOSED
             else:
                 state = BreakerState.OPEN if left_s > 0 else BreakerState.HALF_OPEN
-            return BreakerSnapshot(self._worker, state, self._failures, left_s, self._times_opened)
+            return BreakerSnapshot(self._worker, state, self._failures, left_s, self._times_opened, self._reason)
+
+    def trip(self, reason: str, *, for_s: float | None = None) -> None:
+        """Open, for a reason that the breaker itself does not see; a probe closes it again as always.
+
+        Args:
+            reason: Why, in words.
+            for_s: Seconds until a probe is let through, also after probes that fail; `open_s` when not given.
+        """
+        with self._lock:
+            if self._opened_at is not None:
+                return  # it is left alone already
+            self._reason = reason
+            self._open(for_s)
+            self._era += 1
+        self._tell(BreakerState.OPEN)
 
     def admit(self) -> Pass:
         """Return leave to make one call.
@@ -162,11 +184,11 @@ class CircuitBreaker:
             if failed is None:
                 return None  # still half-open: the next call is the probe
             if not failed:
-                self._opened_at = None
+                self._opened_at = self._reason = None
                 self._failures = 0
                 return BreakerState.CLOSED
             self._failures += 1
-            self._open()
+            self._open(self._open_for_s)
             return BreakerState.OPEN
         if failed is None:
             return None
@@ -177,14 +199,15 @@ class CircuitBreaker:
         self._era += 1
         return BreakerState.OPEN
 
-    def _open(self) -> None:
+    def _open(self, for_s: float | None = None) -> None:
+        self._open_for_s = self._config.open_s if for_s is None else for_s
         self._opened_at = self._clock()
         self._times_opened += 1
 
     def _left_s(self) -> float:
         if self._opened_at is None:
             return 0.0
-        return max(0.0, self._opened_at + self._config.open_s - self._clock())
+        return max(0.0, self._opened_at + self._open_for_s - self._clock())
 
     def _tell(self, state: BreakerState) -> None:
         if self._on_change is not None:
@@ -203,11 +226,20 @@ class GuardedWorker:
         worker: Who is called.
         breaker: Its breaker.
         clock: Seconds that only go forward.
+        passes: Says whether a probe that was answered passes; without it every answer does.
     """
 
-    def __init__(self, worker: Worker, breaker: CircuitBreaker, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        breaker: CircuitBreaker,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        passes: Passes | None = None,
+    ) -> None:
         self._worker = worker
         self._breaker = breaker
+        self._passes = passes
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -237,7 +269,7 @@ class GuardedWorker:
         except BaseException as error:
             self._tell(leave, error, request, self._clock() - started)
             raise
-        leave.succeeded()
+        self._answered(leave, request, output, self._clock() - started)
         return output
 
     async def stream(self, request: WorkerRequest) -> AsyncGenerator[str | WorkerOutput, None]:
@@ -249,18 +281,27 @@ class GuardedWorker:
         """
         leave = self._breaker.admit()
         started = self._clock()
+        output: WorkerOutput | None = None
         try:
             async with aclosing(stream_answer(self._worker, request)) as items:
                 async for item in items:
+                    output = item if isinstance(item, WorkerOutput) else output
                     yield item
         except BaseException as error:
             self._tell(leave, error, request, self._clock() - started)
             raise
-        leave.succeeded()
+        self._answered(leave, request, output, self._clock() - started)
 
     async def aclose(self) -> None:
         """Close the worker behind the breaker."""
         await self._worker.aclose()
+
+    def _answered(self, leave: Pass, request: WorkerRequest, output: WorkerOutput | None, took_s: float) -> None:
+        if leave.probe and self._passes is not None and output is not None:
+            passed = self._passes(request, output, took_s * 1000)
+        else:
+            passed = True
+        leave.succeeded() if passed else leave.failed()
 
     def _tell(self, leave: Pass, error: BaseException, request: WorkerRequest, took_s: float) -> None:
         limit_s = min(request.timeout_s or math.inf, self.profile.timeout_s)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import SecretStr
 
 from orchestai.config import BreakerConfig, LimitsConfig
-from orchestai.contracts import Worker, WorkerCatalog, WorkerProfile
+from orchestai.contracts import Worker, WorkerCatalog, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.errors import EndpointError
 from orchestai.workers.breaker import CircuitBreaker, GuardedWorker, OnChange
 from orchestai.workers.clients import ClientPool
@@ -44,6 +45,7 @@ class WorkerLayer:
         breaker: When a failing worker is left alone; null means never.
         limits: How many calls may wait for a worker with a `max_concurrency`.
         on_breaker: Told of each change of a breaker: the worker's name and the new state.
+        passes: Says whether a breaker's probe that was answered passes; gives the worker's name first.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class WorkerLayer:
         breaker: BreakerConfig | None = None,
         limits: LimitsConfig | None = None,
         on_breaker: OnChange | None = None,
+        passes: Callable[[str, WorkerRequest, WorkerOutput, float], bool] | None = None,
     ) -> None:
         self._catalog = catalog
+        self._passes = passes
         self._endpoints = endpoints or LocalEndpoints()
         self._env = env or (lambda _name: None)
         self._factory = factory or self.openai_worker
@@ -90,7 +94,8 @@ class WorkerLayer:
             profile = self._catalog[name]
             worker = self._factory(profile)
             if name in self._breakers:
-                worker = GuardedWorker(worker, self._breakers[name])
+                passes = partial(self._passes, name) if self._passes is not None else None
+                worker = GuardedWorker(worker, self._breakers[name], passes=passes)
             if profile.max_concurrency is not None:
                 worker = LimitedWorker(worker, profile.max_concurrency, max_waiting=self._limits.max_waiting)
             self._workers[name] = worker

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestai.config import Project
+from orchestai_assets.assets.anomaly_model import anomaly_model
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.evaluation_report import evaluation_report
 from orchestai_assets.assets.execution_logs import execution_logs_asset
@@ -26,4 +27,5 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         model_release,
         phase2_checkpoint_asset(project.dagster),
         phase2_report,
+        anomaly_model,
     ]

@@ -410,3 +410,23 @@ async def test_the_layer_guards_each_worker_and_keeps_its_breaker(server: Misbeh
     assert changes == [("a", BreakerState.OPEN)]
     assert {name: guard.state.value for name, guard in layer.breakers.items()} == {"a": "open", "b": "closed"}
     assert WorkerLayer(WorkerCatalog(workers=profiles), breaker=BreakerConfig(enabled=False)).breakers == {}
+
+
+def test_a_watcher_may_open_it_and_the_probe_that_answers_must_pass() -> None:
+    now = [0.0]
+    breaker = CircuitBreaker("w", BreakerConfig(open_s=10.0), clock=lambda: now[0])
+    late = breaker.admit()
+    breaker.trip("too slow", for_s=25.0)
+    breaker.trip("again", for_s=1.0)
+    late.succeeded()
+    assert breaker.snapshot().reason == "too slow"
+    assert breaker.snapshot().retry_after_s == 25.0
+    now[0] = 25.0
+    breaker.admit().failed()
+    assert breaker.snapshot().retry_after_s == 25.0, "a probe that fails keeps it away as long again"
+    now[0] = 50.0
+    breaker.admit().succeeded()
+    assert (breaker.state, breaker.snapshot().reason) == (BreakerState.CLOSED, None)
+    for _ in range(5):
+        breaker.admit().failed()
+    assert breaker.snapshot().retry_after_s == 10.0, "by itself it opens as configured"

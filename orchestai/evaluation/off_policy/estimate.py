@@ -15,7 +15,6 @@ from orchestai.evaluation.off_policy.rows import LoggedExecution, TargetPolicy
 from orchestai.evaluation.off_policy.weights import (
     Support,
     Wishes,
-    effective_sample_size,
     support,
     unusable_propensities,
     wishes_of,
@@ -37,7 +36,7 @@ class SupportLimits(Record):
             grows by that share, for there every reward is possible.
     """
 
-    least_ess: float = Field(default=30.0, gt=0)
+    least_ess: float = Field(default=50.0, gt=0)
     most_missing: float = Field(default=0.01, ge=0, lt=1)
 
 
@@ -153,7 +152,7 @@ def _estimate(
     wishes = [wishes_of(rows, policy) for policy in asked]
     found = [support(rows, each) for each in wishes]
     facts = {
-        "ess": min(effective_sample_size(each.weights) for each in found),
+        "ess": min(each.ess for each in found),
         "executions": len(rows),
         "mean_weight": float(found[0].weights.mean()),
         "missing": max(float(each.missing.mean()) for each in found),
@@ -212,7 +211,7 @@ def _unsupported(found: Support, limits: SupportLimits) -> str | None:
             f"Not measurable: {missing:.1%} of the policy's choices go where the log never went ({where}); "
             f"at most {limits.most_missing:.1%} may. {_EXPLORE}"
         )
-    ess = effective_sample_size(weights)
+    ess = found.ess
     if ess < limits.least_ess:
         more = f"about {limits.least_ess / ess:.0f} times as many executions" if ess > 0 else "executions that do"
         return (
