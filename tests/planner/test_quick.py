@@ -19,9 +19,7 @@ LINKED = TaskCatalog(
     types=tuple(TaskType(name=f"tool {i}", description=f"does {i} and {i * 7 % 31}") for i in range(40)),
     links=tuple((f"tool {i}", f"tool {(i * 3 + 1) % 40}") for i in range(40)),
 )
-TEXTS = [
-    f"{a} {b} and then {c} please" for a in ["bad", "fig", "jam"] for b in ["sun", "moon"] for c in ["one", "two"]
-]
+TEXTS = [f"{a} {b} and then {c} please" for a in ["bad", "fig", "jam"] for b in ["sun", "moon"] for c in ["one", "two"]]
 
 
 def network_for(tasks: TaskCatalog, gnn: str, seed: int) -> PlannerNetwork:
