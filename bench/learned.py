@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bench.splits import Parts
 from orchestai.config import Phase1Config, PlannerConfig
@@ -36,7 +37,7 @@ def train_learned(
         encoder: Text encoder.
         seed: Of the training.
         epochs: Passes over the data; None means the recipe's.
-        out: Folder for the checkpoint.
+        out: Folder for the checkpoint; one that is there already is taken, a killed training goes on.
         workers: Workers to choose from.
         recipe: Numbers of the training; None means the defaults.
         sizes: Sizes of the network; None means the defaults.
@@ -51,15 +52,16 @@ def train_learned(
     config = (recipe or Phase1Config()).model_copy(update=changes)
     data = [e.model_copy(update={"split": "train"}) for e in parts.train]
     data += [e.model_copy(update={"split": "validation"}) for e in parts.validation]
-    phase1.train(
-        config,
-        data,
-        tasks=tasks,
-        workers=workers,
-        encoder=encoder,
-        out=out,
-        planner=sizes or PlannerConfig(),
-    )
+    if not (out / "manifest.json").is_file():  # written last: a checkpoint that has one is complete
+        phase1.train(
+            config,
+            data,
+            tasks=tasks,
+            workers=workers,
+            encoder=encoder,
+            out=out,
+            planner=sizes or PlannerConfig(),
+        )
     return load_learned(out, tasks=plan_with or tasks, encoder=encoder, workers=workers)
 
 
@@ -74,3 +76,17 @@ def load_learned(
     from orchestai.planner.learned import LearnedPlanner
 
     return LearnedPlanner.load(checkpoint, encoder=encoder, tasks=tasks, workers=workers)
+
+
+def training_cost(checkpoint: Path) -> dict[str, Any]:
+    """What the training of a checkpoint took: `wall_s` and `cpu_s`; empty where there is none.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    from orchestai.checkpoint import load_checkpoint
+
+    if not (checkpoint / "manifest.json").is_file():
+        return {}
+    cost = load_checkpoint(checkpoint).manifest.notes.get("cost", {})
+    return {"training": cost} if cost else {}

@@ -2,6 +2,9 @@
 
 python -m bench.planning --train DIR --test DIR --out report.json [--seeds N] [--checkpoint D] [--epochs E]
 
+Checkpoints and the results of each seed are kept in `report.parts/` beside the report: the same command goes on after
+a kill, and with more seeds it trains the new ones only.
+
 DIR holds plans.jsonl, tool_desc.json and graph_desc.json (plain or .zst). The same folder twice is split three
 times, each with a training of its own: by the hash of the ids (80 % train, 10 % validation, 10 % test; the
 published split trains on 82 %), by the hash of the combination of tools (`unseen_combinations`), and by tools
@@ -18,18 +21,23 @@ the planned one has none either, else 0; a sample without an answer counts 0 eve
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.learned import load_learned, train_learned
+from bench.learned import load_learned, train_learned, training_cost
 from bench.measure import baselines, full_results
+from bench.partial import PartialResults
 from bench.report import data_sha256, over_seeds, write_report
 from bench.splits import Parts, held_out_tools, split_combinations, split_one, split_tools, split_two
 from bench.unseen_tools import tool_results, without
+from orchestai.config import Phase1Config
 from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog
-from orchestai.embeddings import load_encoder
+from orchestai.embeddings import TextEncoder, load_encoder
 from orchestai.errors import OrchestAIError
 
 
@@ -61,33 +69,50 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             tasks = _united(tasks, test_tasks)
             parts = split_two(examples, test)
         encoder = load_encoder(options.encoder, cache_dir=options.cache or Path(scratch) / "embeddings")
-        simple = baselines(parts, tasks, encoder)
         own_splits = train_dir == test_dir and options.checkpoint is None and not options.main_only
-        unseen = _prepare_unseen(examples, tasks, encoder) if own_splits else None
+        unseen = _prepare_unseen(examples, tasks) if own_splits else None
+        sha256 = data_sha256(dict.fromkeys([train_dir, test_dir]))
+        kept = PartialResults(options.out, question(options, sha256, Phase1Config().model_dump(mode="json")))
         seeds = list(range(options.seed, options.seed + options.seeds))
+        simple = functools.cache(lambda: baselines(parts, tasks, encoder))  # fitted if something is to be measured
         results = []
         for seed in seeds:
-            learned = _learned(options, parts, tasks, encoder, seed, Path(scratch) / f"main-{seed}")
-            found = full_results(learned, simple, parts, tasks)
+            found = kept.get(
+                f"main-{seed}",
+                functools.partial(_main_results, options, parts, simple, tasks, encoder, seed, kept),
+            )
             if unseen is not None:
-                found |= _unseen_results(options, unseen, tasks, encoder, seed, Path(scratch))
+                found |= _unseen_results(options, unseen, tasks, encoder, seed, kept)
             results.append(found)
         counts = parts.counts() if unseen is None else {**parts.counts(), **unseen.counts()}
         return write_report(
             options.out,
             bench="planning",
             data={"train": options.train.name, "test": options.test.name, "examples": counts},
-            sha256=data_sha256(dict.fromkeys([train_dir, test_dir])),
+            sha256=sha256,
             seed=seeds[0] if len(seeds) == 1 else seeds,
             results=over_seeds(results),
         )
 
 
+def question(options: argparse.Namespace, sha256: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the results of a seed."""
+    checkpoint = options.checkpoint
+    return {
+        "data": sha256,
+        "recipe": dict(recipe),
+        "encoder": options.encoder,
+        "epochs": options.epochs,
+        "checkpoint": None if checkpoint is None else data_sha256([checkpoint]),
+        "baselines_only": options.baselines_only,
+        "version": metadata.version("orchestai"),
+    }
+
+
 class _Unseen(NamedTuple):
-    """The splits by combination and by tool, and what is fitted on the former."""
+    """The splits by combination and by tool."""
 
     combinations: Parts
-    simple: dict[str, PlanPredictor]
     tools: Parts
     held: frozenset[str]
 
@@ -95,20 +120,39 @@ class _Unseen(NamedTuple):
         return {"unseen_combinations": self.combinations.counts(), "unseen_tools": self.tools.counts()}
 
 
-def _prepare_unseen(examples: list[PlanExample], tasks: TaskCatalog, encoder: Any) -> _Unseen:
-    combinations = split_combinations(examples)
+def _prepare_unseen(examples: list[PlanExample], tasks: TaskCatalog) -> _Unseen:
     held = held_out_tools(tasks.names)
-    simple = baselines(combinations, tasks, encoder)
-    return _Unseen(combinations, simple, split_tools(examples, held), held)
+    return _Unseen(split_combinations(examples), split_tools(examples, held), held)
+
+
+def _main_results(
+    options: argparse.Namespace,
+    parts: Parts,
+    simple: Callable[[], dict[str, PlanPredictor]],
+    tasks: TaskCatalog,
+    encoder: TextEncoder,
+    seed: int,
+    kept: PartialResults,
+) -> dict[str, Any]:
+    learned = _learned(options, parts, tasks, encoder, seed, kept.folder(f"main-{seed}"))
+    return {**full_results(learned, simple(), parts, tasks), **training_cost(kept.folder(f"main-{seed}"))}
 
 
 def _unseen_results(
-    options: argparse.Namespace, unseen: _Unseen, tasks: TaskCatalog, encoder: Any, seed: int, scratch: Path
+    options: argparse.Namespace,
+    unseen: _Unseen,
+    tasks: TaskCatalog,
+    encoder: TextEncoder,
+    seed: int,
+    kept: PartialResults,
 ) -> dict[str, Any]:
     """`unseen_combinations` and `unseen_tools`, each from a training of its own."""
-    learned = _learned(options, unseen.combinations, tasks, encoder, seed, scratch / f"combinations-{seed}")
-    found: dict[str, Any] = {"unseen_combinations": full_results(learned, unseen.simple, unseen.combinations, tasks)}
-    if not options.baselines_only:
+
+    def combinations() -> dict[str, Any]:
+        learned = _learned(options, unseen.combinations, tasks, encoder, seed, kept.folder(f"combinations-{seed}"))
+        return full_results(learned, baselines(unseen.combinations, tasks, encoder), unseen.combinations, tasks)
+
+    def tools() -> dict[str, Any]:
         described = without(tasks, unseen.held, keep_types=True)
         learned = train_learned(
             unseen.tools,
@@ -117,9 +161,13 @@ def _unseen_results(
             encoder=encoder,
             seed=seed,
             epochs=options.epochs,
-            out=scratch / f"tools-{seed}",
+            out=kept.folder(f"tools-{seed}"),
         )
-        found["unseen_tools"] = tool_results(learned, encoder, unseen.tools.test, described, unseen.held)
+        return tool_results(learned, encoder, unseen.tools.test, described, unseen.held)
+
+    found = {"unseen_combinations": kept.get(f"combinations-{seed}", combinations)}
+    if not options.baselines_only:
+        found["unseen_tools"] = kept.get(f"tools-{seed}", tools)
     return found
 
 
@@ -157,8 +205,7 @@ def _read(folder: Path, scratch: Path) -> tuple[list[PlanExample], TaskCatalog]:
     report = import_ultratool(folder, scratch)
     if report.rejected:
         print(f"{folder.name}: {report.rejected} records left out: {report.reasons}", file=sys.stderr)
-    catalog = read_catalog(scratch)
-    return read_plans(scratch), catalog.tasks.model_copy(update={"links": catalog.links})
+    return read_plans(scratch), read_catalog(scratch).tasks
 
 
 def _united(first: TaskCatalog, second: TaskCatalog) -> TaskCatalog:

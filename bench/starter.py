@@ -9,14 +9,16 @@ test plans that are no plain chain: there the edges say something.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.learned import load_learned, train_learned
+from bench.learned import load_learned, train_learned, training_cost
 from bench.measure import baselines, full_results
-from bench.planning import add_common_options, print_summary
+from bench.partial import PartialResults
+from bench.planning import add_common_options, print_summary, question
 from bench.report import data_sha256, over_seeds, write_report
 from bench.splits import Parts, split_given
 from orchestai.config import Project
@@ -54,13 +56,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     recipe = project.training.phase1
     if len(more.train) > len(parts.train):
         recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, project.training.synthetic.epochs)})
+    sha256 = data_sha256([options.corpus])
+    decided = {"phase1": recipe, "synthetic": project.training.synthetic, "planner": project.planner}
+    recorded = {name: part.model_dump(mode="json") for name, part in decided.items()}
+    kept = PartialResults(options.out, question(options, sha256, recorded))
     seeds = list(range(options.seed, options.seed + options.seeds))
-    results = []
     with tempfile.TemporaryDirectory() as scratch:
         encoder = load_encoder(options.encoder, cache_dir=options.cache or Path(scratch) / "embeddings")
-        simple = baselines(parts, project.tasks, encoder)
-        for seed in seeds:
+        simple = functools.cache(lambda: baselines(parts, project.tasks, encoder))
+
+        def measure(seed: int) -> dict[str, Any]:
             learned: PlanPredictor | None = None
+            folder = kept.folder(f"main-{seed}")
             if options.checkpoint is not None:
                 learned = load_learned(
                     options.checkpoint, tasks=project.tasks, encoder=encoder, workers=project.workers
@@ -72,12 +79,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     encoder=encoder,
                     seed=seed,
                     epochs=options.epochs,
-                    out=Path(scratch) / f"checkpoint-{seed}",
+                    out=folder,
                     workers=project.workers,
                     recipe=recipe,
                     sizes=project.planner,
                 )
-            results.append(full_results(learned, simple, parts, project.tasks))
+            return {**full_results(learned, simple(), parts, project.tasks), **training_cost(folder)}
+
+        results = [kept.get(f"main-{seed}", functools.partial(measure, seed)) for seed in seeds]
     return write_report(
         options.out,
         bench="starter",
@@ -86,7 +95,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "examples": parts.counts(),
             "synthetic": len(more.train) - len(parts.train),
         },
-        sha256=data_sha256([options.corpus]),
+        sha256=sha256,
         seed=seeds[0] if len(seeds) == 1 else seeds,
         results=over_seeds(results),
     )

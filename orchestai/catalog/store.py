@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError
 
 from orchestai.contracts import TaskCatalog, TaskType, WorkerCatalog, WorkerProfile
 from orchestai.contracts.base import Record
@@ -26,24 +26,13 @@ class ImportedCatalog(Record):
 
     Attributes:
         source: The kind of data set it came from.
-        tasks: Its task types (tools, steps or task families), described.
-        links: Pairs of task types, the first of which commonly feeds the second.
+        tasks: Its task types (tools, steps or task families), described, and the links between them.
         workers: Its workers with prices, if it is about workers.
     """
 
     source: str = ""
     tasks: TaskCatalog
-    links: tuple[tuple[str, str], ...] = ()
     workers: WorkerCatalog | None = None
-
-    @model_validator(mode="after")
-    def _check_links(self) -> Self:
-        known = set(self.tasks.names)
-        for pair in self.links:
-            for name in pair:
-                if name not in known:
-                    raise ValueError(f"`links` names {name!r}, which is no task type of this catalog.")
-        return self
 
 
 def read_catalog(path: Path) -> ImportedCatalog:
@@ -90,7 +79,7 @@ def write_catalog(path: Path, catalog: ImportedCatalog) -> Path:
         "version": 1,
         "source": catalog.source,
         "task_types": [_lean(task_type) for task_type in catalog.tasks.types],
-        "links": [list(pair) for pair in catalog.links],
+        "links": [list(pair) for pair in catalog.tasks.links],
     }
     if catalog.workers is not None:
         body["workers"] = [_lean(worker) for worker in catalog.workers.workers]
@@ -127,8 +116,7 @@ def _parse(body: object, file: Path) -> ImportedCatalog:
         raise DataError(f"{file} has version {body['version']!r}; this program reads version 1.")
     fields: dict[str, Any] = {
         "source": body.get("source") or "",
-        "tasks": {"types": body.get("task_types") or []},
-        "links": body.get("links") or [],
+        "tasks": {"types": body.get("task_types") or [], "links": body.get("links") or []},
     }
     if body.get("workers"):
         fields["workers"] = {"workers": body["workers"]}

@@ -17,7 +17,7 @@ from orchestai.contracts.graph import MAX_SUBTASKS, Subtask, WorkflowGraph
 from orchestai.contracts.instruction import Budget, Instruction, Priority, planning_text
 from orchestai.contracts.message import Message, MessageBudget, MessagePayload, MessageProvenance, MessageType
 from orchestai.contracts.plan import Assignment, Plan
-from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest
+from orchestai.contracts.protocols import Planner, StreamingWorker, Worker, WorkerRequest, worst_case
 from orchestai.contracts.result import COMBINED, ExecutionEvent, ExecutionResult, Review, SubtaskRecord, WorkerOutput
 from orchestai.contracts.serving import ArmName, ServedArm, ServedBy
 from orchestai.contracts.steps import StepPlan
@@ -65,4 +65,5 @@ __all__ = [
     "WorkflowGraph",
     "judge_answer",
     "planning_text",
+    "worst_case",
 ]

@@ -48,6 +48,8 @@ class Plan(Record):
         fallback_reason: Why the learned planner did not make it, if it was asked and did not.
         latency_ms: Time that planning took.
         serving: Which version of the registry made it, and in which comparison.
+        planning_cost_usd: What was paid to a language model for planning, be its plan used or not.
+        planning_tokens: What it read and wrote.
     """
 
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -59,6 +61,8 @@ class Plan(Record):
     fallback_reason: str | None = None
     latency_ms: float = Field(default=0.0, ge=0)
     serving: ServedBy | None = None
+    planning_cost_usd: float = Field(default=0.0, ge=0)
+    planning_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -42,6 +42,18 @@ class WorkerRequest(Record):
     prompt_version: str | None = None
 
 
+_BYTES_PER_TOKEN = 2
+"""Texts seldom have shorter tokens than this, so that a reservation is rarely too small."""
+
+
+def worst_case(profile: WorkerProfile, request: WorkerRequest, calls: int = 1) -> tuple[float, int]:
+    """Return dollars and tokens that a request may take at most, where it becomes that many calls."""
+    prompt_bytes = len(request.system.encode()) + len(request.prompt.encode())
+    input_tokens = prompt_bytes // _BYTES_PER_TOKEN + 1
+    usd = profile.cost_usd(input_tokens, request.max_output_tokens)
+    return calls * usd, calls * (input_tokens + request.max_output_tokens)
+
+
 class Worker(Protocol):
     """A model endpoint that does sub-tasks."""
 

@@ -18,6 +18,8 @@ from orchestai.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from orchestai.embeddings.single import SingleText
+
 MAX_TOKENS = 256
 _BATCH = 32
 
@@ -42,6 +44,7 @@ class TransformerEncoder:
         positions = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
         self._max_tokens = min(MAX_TOKENS, int(positions))
         self._identity = self._fingerprint()
+        self._single: SingleText | None = None
         self._cache_dir = cache_dir
         self._cache = TokenCache(cache_dir, self._identity, self._hidden_size) if cache_dir else None
 
@@ -132,6 +135,7 @@ class TransformerEncoder:
                 f"The tuned layers do not fit the encoder {self._name!r}: {str(error).splitlines()[0]}",
                 remedy="Train anew with this encoder.",
             ) from error
+        twin._single = None
         twin._identity = twin._fingerprint()
         root = self._cache_dir if cached else None
         twin._cache = TokenCache(root, twin._identity, twin._hidden_size) if root else None
@@ -142,8 +146,19 @@ class TransformerEncoder:
         return layers if layers is not None else ()
 
     def _run(self, texts: Sequence[str]) -> list[npt.NDArray[np.float16]]:
+        if len(texts) == 1 and (single := self._one_by_one()) is not None:
+            ids = self._clip(self._tokenizer(texts[0], verbose=False)["input_ids"])
+            return [single(ids).numpy().astype(np.float16)]
         states, lengths = self._forward(texts)
         return [row[:length].astype(np.float16) for row, length in zip(states, lengths, strict=True)]
+
+    def _one_by_one(self) -> SingleText | None:
+        """The quick way for a single text; None where the model is no plain BERT."""
+        from orchestai.embeddings.single import SingleText
+
+        if self._single is None and SingleText.fits(self._model):
+            self._single = SingleText(self._model)
+        return self._single
 
     def _forward(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
         """States [B, T, H] and the number of tokens of each text."""

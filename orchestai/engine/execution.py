@@ -95,7 +95,7 @@ class Execution:
         self._on_event = on_event
         self._journal = journal
         self._stop = stop
-        self._ledger = Ledger(instruction.budget)
+        self._ledger = Ledger(instruction.budget, spent_usd=plan.planning_cost_usd, spent_tokens=plan.planning_tokens)
         self._records: dict[int, SubtaskRecord] = {}
         self._outputs: dict[int, WorkerOutput] = {}
         self._missing = [len(parents) for parents in plan.graph.dependencies]

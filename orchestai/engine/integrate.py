@@ -52,7 +52,11 @@ def assemble_result(
             completed and bool(answer) and all(check.held for check in checks) and (review is None or review.accepted)
         ),
         outputs=contents,
-        total_cost=sum(record.cost_usd for record in complete) + (review.cost_usd if review is not None else 0.0),
+        total_cost=(
+            plan.planning_cost_usd
+            + sum(record.cost_usd for record in complete)
+            + (review.cost_usd if review is not None else 0.0)
+        ),
         total_latency_ms=total_latency_ms,
         workflow_graph=plan.graph,
         error="; ".join(errors) or None,

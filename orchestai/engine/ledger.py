@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestai.contracts import Budget, WorkerOutput, WorkerProfile, WorkerRequest
+from orchestai.contracts import Budget, WorkerOutput
 from orchestai.errors import BudgetExceededError
-
-_BYTES_PER_TOKEN = 2
-"""Texts seldom have shorter tokens than this, so that a reservation is rarely too small."""
-
-
-def worst_case(profile: WorkerProfile, request: WorkerRequest, calls: int = 1) -> tuple[float, int]:
-    """Return dollars and tokens that a request may take at most, where it becomes that many calls."""
-    prompt_bytes = len(request.system.encode()) + len(request.prompt.encode())
-    input_tokens = prompt_bytes // _BYTES_PER_TOKEN + 1
-    usd = profile.cost_usd(input_tokens, request.max_output_tokens)
-    return calls * usd, calls * (input_tokens + request.max_output_tokens)
 
 
 @dataclass(frozen=True)
@@ -28,12 +17,18 @@ class Reservation:
 
 
 class Ledger:
-    """Dollars and tokens of one execution. Not thread safe: one event loop owns it."""
+    """Dollars and tokens of one execution. Not thread safe: one event loop owns it.
 
-    def __init__(self, budget: Budget) -> None:
+    Args:
+        budget: The limits.
+        spent_usd: What was spent before, on planning.
+        spent_tokens: Likewise, in tokens.
+    """
+
+    def __init__(self, budget: Budget, *, spent_usd: float = 0.0, spent_tokens: int = 0) -> None:
         self._budget = budget
-        self.spent_usd = 0.0
-        self.spent_tokens = 0
+        self.spent_usd = spent_usd
+        self.spent_tokens = spent_tokens
         self._reserved_usd = 0.0
         self._reserved_tokens = 0
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from orchestai.arms.judge import JudgeArm
 from orchestai.arms.repair import Attempt, Verdict, repair_until_accepted
-from orchestai.contracts import Instruction, Review, Worker, WorkerOutput, WorkerProfile, WorkerRequest
-from orchestai.engine.ledger import Ledger, worst_case
+from orchestai.contracts import Instruction, Review, Worker, WorkerOutput, WorkerProfile, WorkerRequest, worst_case
+from orchestai.engine.ledger import Ledger
 
 Revise = Callable[[Verdict | None], Awaitable[WorkerOutput]]
 """Makes the combined answer: the first time as it stands, then anew with the judge's reason."""

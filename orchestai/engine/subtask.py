@@ -11,8 +11,17 @@ from typing import Any
 
 from orchestai.arms.registry import ArmRegistry
 from orchestai.config import EngineConfig
-from orchestai.contracts import Assignment, Subtask, SubtaskRecord, Worker, WorkerOutput, WorkerProfile, WorkerRequest
-from orchestai.engine.ledger import Ledger, Reservation, worst_case
+from orchestai.contracts import (
+    Assignment,
+    Subtask,
+    SubtaskRecord,
+    Worker,
+    WorkerOutput,
+    WorkerProfile,
+    WorkerRequest,
+    worst_case,
+)
+from orchestai.engine.ledger import Ledger, Reservation
 from orchestai.engine.retry import call_with_retries
 from orchestai.errors import (
     BreakerOpenError,

@@ -68,7 +68,7 @@ def read_tool_catalog(folder: Path) -> ImportedCatalog:
         raise DataError(f"{tools} must name at least one tool, and each only once.")
     links = [(link.get("source"), link.get("target")) for link in _list_of(read_json(graph), "links", graph)]
     kept = tuple(pair for pair in links if pair[0] in names and pair[1] in names)
-    return ImportedCatalog(source="ultratool", tasks=TaskCatalog(types=tuple(types)), links=kept)
+    return ImportedCatalog(source="ultratool", tasks=TaskCatalog(types=tuple(types), links=kept))
 
 
 def index_links(nodes: Sequence[str], links: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:

@@ -92,6 +92,8 @@ class PlannerRecord(BaseModel):
         model_version: Checkpoint that made it.
         fallback_reason: Why the learned planner did not make it.
         latency_ms: Time that planning took.
+        planning_cost_usd: What a language model was paid for planning; a part of the execution's cost.
+        planning_tokens: What it read and wrote.
         plan_id: Identity of the plan.
         serving: Which version of the registry made it, and in which comparison; null without a registry.
     """
@@ -109,6 +111,8 @@ class PlannerRecord(BaseModel):
     model_version: str | None = None
     fallback_reason: str | None = None
     latency_ms: Finite | None = None
+    planning_cost_usd: Finite = 0.0
+    planning_tokens: int = 0
     plan_id: str | None = None
     serving: ServedBy | None = None
 
@@ -236,6 +240,8 @@ class ExecutionLogRecord(Record):
             "model_version": plan.model_version,
             "fallback_reason": plan.fallback_reason,
             "latency_ms": plan.latency_ms,
+            "planning_cost_usd": plan.planning_cost_usd,
+            "planning_tokens": plan.planning_tokens,
             "plan_id": plan.id,
             "serving": plan.serving,
             "propensities": [assignment.propensity for assignment in plan.assignments],

@@ -62,7 +62,7 @@ class Proposal(NamedTuple):
     edges: list[list[list[float]]]  # [candidate][parent][child]
 
 
-_Finished = tuple[float, tuple[int, ...], int]
+Finished = tuple[float, tuple[int, ...], int]
 
 
 class DecodedPlan(NamedTuple):
@@ -93,9 +93,9 @@ def beam_search(
     previous = torch.full((batch * width, 1), START, device=device)
     sequences = torch.zeros(batch, width, 0, dtype=torch.long, device=device)
     # Of each finished sequence: score, types, and the row of its embeddings in the history of its step.
-    finished: list[list[_Finished]] = [[] for _ in range(batch)]
+    finished: list[list[Finished]] = [[] for _ in range(batch)]
     history: list[Tensor] = []  # of each step, (B * W, steps so far, subtask size)
-    settled: set[int] = set()
+    over: set[int] = set()
     offset = (torch.arange(batch, device=device) * width)[:, None]
     state: LSTMState | None = None
     starts = memory.kinds.new_full((batch, 1), len(transitions) - 1)
@@ -129,15 +129,15 @@ def beam_search(
         scores = scores + functional.logsigmoid(-stops)
         best_open = (scores + bonus.clamp(min=0)).amax(dim=1).tolist()
         for index, (row, named) in enumerate(zip(ended, sequences.tolist(), strict=True)):
-            if index in settled:  # company in the batch must not change a plan
+            if index in over:  # company in the batch must not change a plan
                 continue
             places_of = range(index * width, (index + 1) * width)
             finished[index].extend(
                 (s, tuple(t), at) for s, t, at in zip(row, named, places_of, strict=True) if s > -math.inf
             )
-            if _settled(finished[index], best_open[index], config.candidates):
-                settled.add(index)
-        if len(settled) == batch:
+            if settled(finished[index], best_open[index], config.candidates):
+                over.add(index)
+        if len(over) == batch:
             break
     presence, priors, names = memory.evidence.presence.tolist(), prior.tolist(), memory.kinds.tolist()
     ranked = []
@@ -149,8 +149,8 @@ def beam_search(
             Candidate(
                 types=tuple(names[index][kind] for kind in types),
                 sequence=score,
-                presence=_presence(types, presence[index]),
-                transition=_transition(types, priors[index]),
+                presence=presence_score(types, presence[index]),
+                transition=transition_score(types, priors[index]),
                 subtasks=history[len(types) - 1][at],
             )
             for types, (score, at) in unique.items()
@@ -206,14 +206,18 @@ def _merge(
     return weights, means
 
 
-def _settled(found: list[_Finished], best_open: float, wanted: int) -> bool:
-    """Whether nothing open can matter: scores only fall, so it will not enter the candidates, or not count."""
+def settled(found: list[Finished], best_open: float, wanted: int) -> bool:
+    """Sort what is finished, and say whether nothing open can matter.
+
+    Scores only fall, so what is open will not enter the candidates, or not count.
+    """
     found.sort(reverse=True)
     full = len(found) >= wanted and best_open <= found[wanted - 1][0]
     return full or best_open <= found[0][0] - _NEGLIGIBLE
 
 
-def _presence(types: tuple[int, ...], presence: list[list[float]]) -> float:
+def presence_score(types: tuple[int, ...], presence: list[list[float]]) -> float:
+    """Log-odds of exactly this multiset by the presence logits [K][2], up to a constant."""
     total = 0.0
     for kind in set(types):
         first, again = presence[kind]
@@ -222,7 +226,8 @@ def _presence(types: tuple[int, ...], presence: list[list[float]]) -> float:
     return total
 
 
-def _transition(types: tuple[int, ...], prior: list[list[float]]) -> float:
+def transition_score(types: tuple[int, ...], prior: list[list[float]]) -> float:
+    """Log-prior [K + 1][K] of the pairs in sequence; the last row is for the start."""
     return sum(prior[previous][kind] for previous, kind in zip((-1, *types), types, strict=False))
 
 

@@ -38,6 +38,7 @@ from orchestai.planner.model import (
     describe_workers,
     map_transitions,
 )
+from orchestai.planner.quick import QuickSearch
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers, EncodedInstructions, PlannerOutputs, TypeTables
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class LearnedPlanner:
             self._tables = [network.tables(self._types) for network in self.ensemble.networks()]
         self._workers = describe_workers(self.workers, self.tasks, describer or encoder)
         self._transitions = map_transitions(transitions, self._types.rows)
+        self._quick: list[QuickSearch] | None = None
         trained = len(setup.tasks)
         rows = self._types.rows.tolist()
         self.untrained = tuple(name for name, row in zip(self.tasks.names, rows, strict=True) if row == trained)
@@ -271,8 +273,17 @@ class LearnedPlanner:
 
     def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Proposal]]]:
         decoding = self.setup.decoding
+        if len(encoded.states) == 1:
+            proposals = [one(encoded.states[0], encoded.embeddings[0], hints[0]) for one in self._searches()]
+            return [(choose(proposals, decoding), proposals)]
         found = search(self.ensemble, encoded, self._types, hints, self._transitions, decoding, self._tables)
         return [(choose(proposals, decoding), proposals) for proposals in found]
+
+    def _searches(self) -> list[QuickSearch]:
+        if self._quick is None:
+            networks = zip(self.ensemble.networks(), self._tables, strict=True)
+            self._quick = [QuickSearch(*pair, self._transitions, self.setup.decoding) for pair in networks]
+        return self._quick
 
     def _name(self, decoded: DecodedPlan) -> PlanPrediction:
         return PlanPrediction(

@@ -16,6 +16,7 @@ from orchestai.contracts import (
     WorkflowGraph,
 )
 from orchestai.errors import MalformedResponseError, PlanError
+from orchestai.planner.spending import Spending
 from orchestai.prompts import PromptLibrary
 
 _FENCED = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
@@ -37,13 +38,19 @@ class LLMPlanner:
         self._tasks = tasks
         self._max_repairs = max_repairs
 
-    async def plan_graph(self, instruction: Instruction) -> WorkflowGraph:
+    async def plan_graph(self, instruction: Instruction, spending: Spending | None = None) -> WorkflowGraph:
         """Return the graph that the model proposes.
 
+        Args:
+            instruction: What to plan.
+            spending: Counts the calls, those in vain as well, and keeps them within the budget.
+
         Raises:
+            BudgetExceededError: The next call may take more than is left.
             PlanError: The last proposal is still invalid.
             WorkerError: The worker gives no answer.
         """
+        spending = spending or Spending(instruction.budget)
         prompt = self._prompts.render_planner(instruction, self._tasks)
         for attempt in range(self._max_repairs + 1):
             request = WorkerRequest(
@@ -54,7 +61,7 @@ class LLMPlanner:
                 json_schema=plan_schema(self._tasks),
                 prompt_version=prompt.version,
             )
-            text = await self._ask(request)
+            text = await self._ask(request, spending)
             try:
                 return parse_plan(text, self._tasks)
             except PlanError as error:
@@ -66,13 +73,16 @@ class LLMPlanner:
                 prompt = self._prompts.render_repair(instruction, self._tasks, proposal=text, error=str(error))
         raise AssertionError("unreachable: the loop returns or raises")
 
-    async def _ask(self, request: WorkerRequest) -> str:
+    async def _ask(self, request: WorkerRequest, spending: Spending) -> str:
+        spending.check(self._worker.profile, request)
         try:
             output = await self._worker.run(request)
         except MalformedResponseError as error:
+            spending.garbled(self._worker.profile, request)
             if error.answer is None:
                 raise
             return error.answer  # not plain JSON: a fence is taken off, all else goes back for repair
+        spending.answered(output)
         return str(output.content)
 
 

@@ -231,6 +231,7 @@ def _exchange(graph: WorkflowGraph, changes: tuple[tuple[str, str], ...]) -> Wor
 
 
 def _renewed(plan: Plan, graph: WorkflowGraph) -> Plan:
-    """Return a plan of its own: ids name one plan of one instruction."""
-    fields = {name: getattr(plan, name) for name in Plan.model_fields if name not in ("id", "graph", "latency_ms")}
+    """Return a plan of its own: ids name one plan of one instruction, and it was paid for once."""
+    own = ("id", "graph", "latency_ms", "planning_cost_usd", "planning_tokens")
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name not in own}
     return Plan(graph=graph, **fields)

@@ -15,6 +15,7 @@ from orchestai.planner.describe import describe_nodes
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.route import decide_route
 from orchestai.planner.rules import RulesPlanner
+from orchestai.planner.spending import Spending
 from orchestai.routing.assign import assign_workers
 
 
@@ -85,6 +86,7 @@ class HybridPlanner:
         """
         started = time.monotonic()
         reasons: list[str] = []
+        spending = Spending(instruction.budget)
         if self._direct and (graph := self._direct_graph(instruction)) is not None:
             return self._finish(instruction, graph, "direct", started, confidence=None)
         if self._learned is not None:
@@ -109,15 +111,19 @@ class HybridPlanner:
             seconds = instruction.budget.seconds
             try:
                 async with asyncio.timeout(seconds):
-                    graph = await self._llm.plan_graph(instruction)
+                    graph = await self._llm.plan_graph(instruction, spending)
             except TimeoutError:
                 reasons.append(f"LLM planner: no plan within the {seconds} s of the budget")
             except OrchestAIError as error:
                 reasons.append(f"LLM planner: {error.code}: {error}")
             else:
-                return self._finish(instruction, graph, "llm", started, confidence=None, reasons=reasons)
+                return self._finish(
+                    instruction, graph, "llm", started, confidence=None, reasons=reasons, spending=spending
+                )
         graph, confidence = self._rules.plan_with_confidence(instruction)
-        return self._finish(instruction, graph, "rules", started, confidence=confidence, reasons=reasons)
+        return self._finish(
+            instruction, graph, "rules", started, confidence=confidence, reasons=reasons, spending=spending
+        )
 
     def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
         """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
@@ -143,6 +149,7 @@ class HybridPlanner:
         confidence: float | None,
         probabilities: Sequence[Sequence[float]] | None = None,
         reasons: Sequence[str] = (),
+        spending: Spending | None = None,
     ) -> Plan:
         assignments = assign_workers(
             graph,
@@ -160,4 +167,6 @@ class HybridPlanner:
             model_version=self.model_version if planner == "learned" else None,
             fallback_reason="; ".join(reasons) or None,
             latency_ms=(time.monotonic() - started) * 1000,
+            planning_cost_usd=spending.usd if spending is not None else 0.0,
+            planning_tokens=spending.tokens if spending is not None else 0,
         )

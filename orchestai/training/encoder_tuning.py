@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +28,7 @@ from orchestai.errors import DataError, InputError
 from orchestai.planner.agreement import PlanShape
 from orchestai.planner.evidence import TypeEvidence
 from orchestai.planner.shapes import DescribedTypes, EncodedInstructions
+from orchestai.training.clock import Spent
 from orchestai.training.losses import presence_loss
 from orchestai.training.rows import Features, Sorted, type_counts
 from orchestai.training.state import Averages, TrainingState, load_state, save_state
@@ -141,7 +141,7 @@ def tune_encoder(
         train = _texts(encoder, count, examples.train, examples.shapes, features.train)
         held = _texts(encoder, count, examples.validation, examples.held_shapes, features.held)
     for epoch in range(state.epoch + 1, config.encoder_epochs + 1):
-        begun = time.monotonic()
+        begun = Spent.now()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 100_019 + epoch)
             loss = _run_epoch(student, optimizer, averages, train, types, config, epoch, device)
@@ -153,7 +153,7 @@ def tune_encoder(
                 "train_loss": loss,
                 "validation_loss": held_loss,
                 "metrics": {},
-                "seconds": time.monotonic() - begun,
+                **begun.until_now(),
             }
             state.see(row, student)
         save_state(folder, fingerprint, state, student, optimizer, averages)

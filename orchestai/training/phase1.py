@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from orchestai.planner.model import (
 )
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
 from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.clock import Clock, Spent
 from orchestai.training.distributed import Processes
 from orchestai.training.encoder_tuning import TunedEncoder, can_tune, tune_encoder
 from orchestai.training.losses import LossParts, supervised_losses
@@ -132,7 +132,7 @@ def _train(
     device: torch.device,
     processes: Processes,
 ) -> TrainResult:
-    started = time.monotonic()
+    clock = Clock(on_epoch)
     found = sort_examples(examples, tasks, max_subtasks=planner.max_subtasks)
     fingerprint = _fingerprint(config, planner, found.digest, tasks, workers, encoder)
     folder = out.with_name(f"{out.name}.training")
@@ -166,7 +166,7 @@ def _train(
                 folder=folder / "encoder",
                 fingerprint=fingerprint,
                 device=device,
-                on_epoch=on_epoch,
+                on_epoch=clock.see,
             )
             for network in ensemble.networks():
                 network.evidence.load_state_dict(tuned.evidence)
@@ -190,12 +190,11 @@ def _train(
     optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate)
     averages = Averages(ensemble, AVERAGE_DECAY)
     state = load_state(folder, fingerprint, ensemble, optimizer, averages) or TrainingState()
-    seconds_before = state.seconds
 
     for epoch in range(state.epoch + 1, lesson.epochs + 1):
         if state.stale >= config.patience:
             break
-        begun = time.monotonic()
+        begun = Spent.now()
         # Seeded by epoch, so that a resumed training draws what an uninterrupted one would have drawn.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(processes.seed(config.seed * 100_003 + epoch))
@@ -210,20 +209,19 @@ def _train(
                 "train": trained,
                 "validation": validated,
                 "metrics": metrics,
-                "seconds": time.monotonic() - begun,
+                **begun.until_now(),
             }
             state.see(row, ensemble)
         if processes.main:
             save_state(folder, fingerprint, state, ensemble, optimizer, averages)
-            if on_epoch:
-                on_epoch(row)
+            clock.see(row)
 
     ensemble.load_state_dict(state.best)
     ensemble.eval()
     decoding, calibration, metrics = processes.decided(
         lambda: tune(ensemble, data.validation, lesson.types, data.transitions.to(device), device)
     )
-    seconds = seconds_before + time.monotonic() - started
+    cost = clock.cost([*tuned.history, *state.history])
     metrics |= {
         "train_loss": state.history[-1]["train_loss"],
         "first_train_loss": state.history[0]["train_loss"],
@@ -237,10 +235,10 @@ def _train(
         decoding=decoding,
         calibration=calibration,
     )
-    processes.decided(lambda: _save(out, ensemble, data, tuned, setup, metrics, state, config))
+    processes.decided(lambda: _save(out, ensemble, data, tuned, setup, metrics, state, config, cost))
     if processes.main:
         discard_state(folder)
-    return TrainResult(out, state.history, state.best_epoch, seconds, metrics)
+    return TrainResult(out, state.history, state.best_epoch, cost["wall_s"], metrics)
 
 
 def _run_epoch(
@@ -401,6 +399,7 @@ def _save(
     metrics: Metrics,
     state: TrainingState,
     config: Phase1Config,
+    cost: dict[str, float],
 ) -> None:
     tensors = dict(ensemble.state_dict())
     tensors[TRANSITIONS] = data.transitions
@@ -416,6 +415,7 @@ def _save(
         history=tuple(state.history),
         notes={
             "best_epoch": state.best_epoch,
+            "cost": cost,
             "encoder": {"tuned_weights": len(tuned.layers), "history": tuned.history},
             "rows": {"train": len(data.train), "validation": len(data.validation)},
             "config": config.model_dump(mode="json"),

@@ -16,9 +16,9 @@ def _catalog() -> ImportedCatalog:
             types=(
                 TaskType(name="look", description="Look: at things", keywords=("see", "mirar")),
                 TaskType(name="say", description='Ünïcode, "quotes" and #hash', modality=Modality.AUDIO),
-            )
+            ),
+            links=(("look", "say"), ("look", "look")),
         ),
-        links=(("look", "say"), ("look", "look")),
         workers=WorkerCatalog(workers=(WorkerProfile(name="w", description="d", model="m", input_usd_per_mtok=0.5),)),
     )
 

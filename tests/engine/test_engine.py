@@ -184,6 +184,22 @@ async def test_parallel_calls_cannot_overdraw_the_budget_together(make_engine: M
     assert sorted(record.status for record in result.subtasks) == ["done", "done", "failed"]
 
 
+async def test_what_planning_cost_is_a_part_of_the_execution(make_engine: MakeEngine) -> None:
+    price = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 1000.0}
+    workers = {"w0": ScriptedWorker("w0", answer("paid", cost=0.20), **price)}
+    engine = make_engine(workers)
+    limit = engine._tasks["generation"].max_output_tokens / 1000
+    instruction = Instruction(text="Do it", budget=Budget(usd=limit + 0.05))
+    cheap = make_plan(((),)).model_copy(update={"planning_cost_usd": 0.04})
+    result = await engine.execute(instruction, cheap)
+    assert result.total_cost == pytest.approx(0.24)
+    dear = make_plan(((),)).model_copy(update={"planning_cost_usd": 0.06})
+    result = await engine.execute(instruction, dear)
+    assert len(workers["w0"].requests) == 1  # the second execution could not pay for its call
+    assert "budget_exceeded" in (result.error or "")
+    assert result.total_cost == pytest.approx(0.06)
+
+
 async def test_success_means_that_the_checks_held(make_engine: MakeEngine) -> None:
     workers = {"w0": ScriptedWorker("w0", answer("Lisbon"))}
     for value, expected in (("lisbon", True), ("Madrid", False)):

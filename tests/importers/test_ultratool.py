@@ -64,7 +64,7 @@ def test_a_good_folder(tmp_path: Path, zst: bool) -> None:
     assert (second.id, second.task_types, second.dependencies) == ("8", ("z",), ((),))
     catalog = read_catalog(tmp_path / "out")
     assert catalog.tasks["x"].description == "does x. Domain: Home."
-    assert catalog.links == (("x", "y"),)
+    assert catalog.tasks.links == (("x", "y"),)
     with pytest.raises(DataError, match=r"no outcomes\.parquet"):
         read_outcomes(tmp_path / "out")
 

@@ -23,9 +23,11 @@ async def script(httpserver: HTTPServer, project: Project) -> AsyncIterator[Scri
     """Return a function that makes an LLM planner over the answers of a real loopback server."""
     opened: list[OpenAIWorker] = []
 
-    def make(*answers: object, max_repairs: int = 2) -> tuple[ScriptedLLM, LLMPlanner]:
+    def make(*answers: object, max_repairs: int = 2, **facts: float) -> tuple[ScriptedLLM, LLMPlanner]:
         llm = ScriptedLLM(httpserver, *answers)
-        profile = WorkerProfile(name="planner", description="d", model="m", timeout_s=5)
+        profile = WorkerProfile.model_validate(
+            {"name": "planner", "description": "d", "model": "m", "timeout_s": 5, **facts}
+        )
         worker = OpenAIWorker(profile, base_url=llm.base_url)
         opened.append(worker)
         return llm, LLMPlanner(worker, PromptLibrary(project.prompts), project.tasks, max_repairs)

@@ -12,6 +12,7 @@ from orchestai.contracts import Budget, Instruction, Modality, Subtask, Workflow
 from orchestai.errors import InputError, NoWorkerError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
+from orchestai.planner.spending import Spending
 from tests.planner.scripted_llm import Script, proposal
 
 INSTRUCTION = Instruction(text="Summarize this report.", inputs={"text": "It rained."})
@@ -118,7 +119,7 @@ async def test_the_rules_alone_are_no_fallback(project: Project) -> None:
 
 async def test_planning_keeps_to_the_time_of_the_budget(project: Project) -> None:
     class Hanging:
-        async def plan_graph(self, _instruction: Instruction) -> WorkflowGraph:
+        async def plan_graph(self, _instruction: Instruction, _spending: Spending) -> WorkflowGraph:
             await asyncio.sleep(60)
             return GRAPH
 
