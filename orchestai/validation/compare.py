@@ -32,6 +32,7 @@ class Comparison:
         holdout_hashes: Its distinct rows, or None.
         target: What the cascade predicts, or None.
         destroyed: Summary of the reference after every column is shuffled alone.
+        null_values: Share of different values that healthy tables of this size lack (draws,).
     """
 
     settings: GateSettings
@@ -50,6 +51,7 @@ class Comparison:
     target: Target | None
     destroyed: Summary
     destroyed_rows: Described
+    null_values: np.ndarray[tuple[int], np.dtype[np.float64]]
 
     def rng(self, salt: int) -> np.random.Generator:
         """Return the generator of one dimension, always the same."""
