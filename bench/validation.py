@@ -33,7 +33,7 @@ from bench.tables import label_of, read_frame
 from orchestai.validation.gate import GateSettings, ReferenceProfile, Source, judge
 from orchestai.validation.scoring import Judgement
 
-CANDIDATES_PER_REFERENCE = 10
+CANDIDATES_PER_REFERENCE = 25
 GENERATIONS = 10
 
 
@@ -60,7 +60,7 @@ def profile_of(parts: Parts, label: str | None, settings: GateSettings) -> Refer
 def healthy(
     frame: pd.DataFrame, label: str | None, settings: GateSettings, splits: int, rows: int, seed: int
 ) -> dict[str, Any]:
-    """Judge random healthy parts; every ten of them share a reference, and no row of it."""
+    """Judge random healthy parts; every 25 of them share a reference, and no row of it."""
     rng = np.random.default_rng([seed, 1])
     scores: list[float] = []
     rejected: list[Any] = []

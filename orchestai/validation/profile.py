@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from orchestai.validation.accumulate import accumulate, sample_raw
 from orchestai.validation.compare import Comparison
-from orchestai.validation.distinct import healthy_losses, number_features
 from orchestai.validation.encode import Encoder, fit_encoder, hash_codes
 from orchestai.validation.settings import GateSettings
 from orchestai.validation.source import Source
@@ -58,7 +57,7 @@ class ReferenceProfile:
     columns: tuple[str, ...]
     reach: float = np.inf
     _nulls: OrderedDict[int, tuple[Summary, Summary]] = field(default_factory=OrderedDict, repr=False)
-    _null_values: OrderedDict[int, NDArray[np.float64]] = field(default_factory=OrderedDict, repr=False)
+    _drawn: dict[tuple[str | int, ...], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def fit(
@@ -124,20 +123,8 @@ class ReferenceProfile:
             target=self.target,
             destroyed=summarize(self.destroyed, cells),
             destroyed_rows=self.destroyed,
-            null_values=self.null_values(table.rows),
+            drawn=self._drawn,
         )
-
-    def null_values(self, rows: int) -> NDArray[np.float64]:
-        """Return the share of different values that healthy tables of this size lack (draws,)."""
-        if rows not in self._null_values:
-            sample = self.state.sample.rows
-            assert sample is not None
-            numbers = sample.features[:, number_features(self.encoder)]
-            rng = np.random.default_rng([self.settings.seed, 37])
-            self._null_values[rows] = healthy_losses(numbers, rows, rng)
-            while len(self._null_values) > 4:
-                self._null_values.popitem(last=False)
-        return self._null_values[rows]
 
     def null_draws(self, rows: int) -> tuple[Summary, Summary]:
         """Return pairs of healthy draws, of the table's and of the reference's size.

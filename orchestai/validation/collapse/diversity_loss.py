@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestai.validation.calibrate import calibrated
 from orchestai.validation.compare import Comparison
-from orchestai.validation.distinct import lost_values, number_features
+from orchestai.validation.distinct import healthy_losses, lost_values, number_features
 from orchestai.validation.result import Reading
 from orchestai.validation.summary import Array
 
@@ -22,14 +22,26 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
     rows, reference_rows = given.table.rows, given.reference.rows
     value = float(kernel_diversity(given.table_summary.kernel, rows))
     reference = float(kernel_diversity(given.reference_summary.kernel, reference_rows))
-    null = 1 - kernel_diversity(given.null_tables.kernel, rows) / kernel_diversity(
-        given.null_references.kernel, reference_rows
+    null = given.healthy(
+        "lost kernel diversity",
+        (rows,),
+        lambda _: (
+            1
+            - kernel_diversity(given.null_tables.kernel, rows)
+            / kernel_diversity(given.null_references.kernel, reference_rows)
+        ),
     )
     entropy, entropy_reference = (
         float(mean_entropy(summary.columns, summary.rows)) for summary in (given.table_summary, given.reference_summary)
     )
-    entropy_null = 1 - mean_entropy(given.null_tables.columns, rows) / mean_entropy(
-        given.null_references.columns, reference_rows
+    entropy_null = given.healthy(
+        "lost column entropy",
+        (rows,),
+        lambda _: (
+            1
+            - mean_entropy(given.null_tables.columns, rows)
+            / mean_entropy(given.null_references.columns, reference_rows)
+        ),
     )
     detail: dict[str, object] = {"rke": value, "rke_reference": reference, "column_entropy": entropy}
     entropy_reading = (
@@ -49,8 +61,13 @@ def _lost_values(given: Comparison) -> Reading | None:
     assert table is not None
     assert reference is not None
     numbers = number_features(given.encoder)
-    value = lost_values(table.features[:, numbers], reference.features[:, numbers])
-    return None if value is None else calibrated("lost values", value, given.null_values, 1.0, family=3)
+    known = reference.features[:, numbers]
+    value = lost_values(table.features[:, numbers], known)
+    if value is None:
+        return None
+    rows = len(table.features)
+    null = given.healthy("lost values", (rows,), lambda rng: healthy_losses(known, rows, rng))
+    return calibrated("lost values", value, null, 1.0, family=3)
 
 
 def kernel_diversity(kernel: Array, rows: int) -> Array:

@@ -15,15 +15,15 @@ from orchestai.validation.rarefaction import expected_repetition
 from orchestai.validation.result import Reading
 from orchestai.validation.states.hashes import HashCounts
 
+_DRAWS = 100
+
 
 def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]:
     """Return exact repetition, near repetition, and copies of the reference, beyond what is natural."""
     table, reference = given.table_state, given.reference_state
-    rng = given.rng(8)
-    draws = given.settings.null_draws
     readings = [
-        _excess("repeated rows", table.exact, reference.exact, rng, draws),
-        _excess("nearly repeated rows", table.coarse, reference.coarse, rng, draws),
+        _excess("repeated rows", table.exact, reference.exact, given),
+        _excess("nearly repeated rows", table.coarse, reference.coarse, given),
     ]
     detail: dict[str, object] = {
         "repeated_share": table.exact.repeated_share(),
@@ -34,7 +34,12 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         natural = twin_share(reference.exact)
         found = table.exact.share_in(reference.exact)
         detail |= {"in_reference_share": found, "natural_in_reference_share": natural}
-        null = np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(min(draws, 100))])
+        draws = min(given.settings.null_draws, _DRAWS)
+        null = given.healthy(
+            "copies of the reference",
+            (table.rows,),
+            lambda rng: np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(draws)]),
+        )
         readings.append(calibrated("copies of the reference", found - natural, null, 1 - natural, family=3))
     return readings, detail
 
@@ -45,15 +50,18 @@ def twin_share(counts: HashCounts) -> float:
     return float(counts.counts[counts.counts > 1].sum()) / rows if rows else 0.0
 
 
-def _excess(
-    name: str, table: HashCounts, reference: HashCounts, rng: np.random.Generator, draws: int
-) -> Reading | None:
+def _excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
     """Return repetition in `table` beyond what `reference` lets expect."""
     mine, theirs = _on_common_scale(table, reference)
     rows = int(mine.sum())
     natural = expected_repetition(theirs, rows)
     value = 1 - len(mine) / rows - natural if rows else 0.0
-    null = np.array([_repetition_draw(theirs, rows, rng) for _ in range(min(draws, 100))])
+    draws = min(given.settings.null_draws, _DRAWS)
+    null = given.healthy(
+        name,
+        (rows, int(theirs.sum())),
+        lambda rng: np.array([_repetition_draw(theirs, rows, rng) for _ in range(draws)]),
+    )
     return calibrated(name, value, null, 1 - natural, family=3)
 
 
