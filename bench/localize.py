@@ -148,6 +148,7 @@ def run(tables: Path, seed: int, rows: int, kinds: set[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Run from the command line."""
+    import sklearn.ensemble  # noqa: F401 - importing is paid once a process, not once a table
     import torch
 
     torch.set_num_threads(1)

@@ -24,11 +24,19 @@ def read_frame(path: Path) -> pd.DataFrame:
         compression = _COMPRESSED.get(path.suffix)
         frame = pd.read_csv(path, compression=compression, skipinitialspace=True)
         if _is_headerless(frame):
-            frame = pd.read_csv(path, compression=compression, skipinitialspace=True, header=None)
+            frame = _without_header(path, compression)
             frame.columns = [f"c{place}" for place in range(frame.shape[1])]
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read {path}: {error}") from error
     return frame
+
+
+def _without_header(path: Path, compression: Any) -> pd.DataFrame:
+    """Read a table that begins with data, or with one line of counts as those of scikit-learn do."""
+    try:
+        return pd.read_csv(path, compression=compression, skipinitialspace=True, header=None)
+    except pd.errors.ParserError:
+        return pd.read_csv(path, compression=compression, skipinitialspace=True, header=None, skiprows=1)
 
 
 def _is_headerless(frame: pd.DataFrame) -> bool:

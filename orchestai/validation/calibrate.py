@@ -40,6 +40,11 @@ def score_of(effect: float) -> float:
     return 100.0 * (1.0 - effect) ** 2
 
 
+def joint_effect(effects: Sequence[float]) -> float:
+    """Return `1 - product(1 - e)`: two weak reasons add up, and what has reached its end hides no other."""
+    return 1.0 - math.prod(1.0 - effect for effect in effects)
+
+
 def dimension(
     readings: Sequence[Reading | None],
     *,
@@ -48,7 +53,7 @@ def dimension(
     nothing: str,
     detail: dict[str, object] | None = None,
 ) -> DimensionScore:
-    """Return the score of a dimension: that of its largest effect.
+    """Return the score of a dimension: that of its effects together.
 
     Args:
         readings: Its statistics; None for those that cannot be measured.
@@ -61,7 +66,7 @@ def dimension(
     if not found:
         return not_measurable(nothing, detail)
     top = max(found, key=lambda reading: reading.effect)
-    score = score_of(top.effect)
+    score = score_of(joint_effect([reading.effect for reading in found]))
     status = "critical" if score < critical else "warn" if score < warn else "ok"
     reason = (
         "all within what healthy draws show"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestai.validation.encode import Encoder
 from orchestai.validation.settings import GateSettings
@@ -13,6 +16,9 @@ from orchestai.validation.states.hashes import HashCounts
 from orchestai.validation.states.table import TableState
 from orchestai.validation.summary import Described, Summary
 from orchestai.validation.target import Target
+
+Draws = NDArray[np.float64]
+_MOST_DRAWN = 64
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Comparison:
         holdout_hashes: Its distinct rows, or None.
         target: What the cascade predicts, or None.
         destroyed: Summary of the reference after every column is shuffled alone.
+        drawn: Memory of `healthy`, shared by all tables beside this reference.
     """
 
     settings: GateSettings
@@ -50,6 +57,22 @@ class Comparison:
     target: Target | None
     destroyed: Summary
     destroyed_rows: Described
+    drawn: dict[tuple[str | int, ...], Draws]
+
+    def healthy(self, name: str, sizes: tuple[int, ...], draw: Callable[[np.random.Generator], Draws]) -> Draws:
+        """Return what healthy tables show, drawn once for all tables of the same size (draws, ...).
+
+        Args:
+            name: Of the statistic; it also chooses the random numbers.
+            sizes: Everything about the table that the draws depend on.
+            draw: Makes them; it may use nothing of the table but `sizes`.
+        """
+        key = (name, *sizes)
+        if key not in self.drawn:
+            while len(self.drawn) >= _MOST_DRAWN:
+                del self.drawn[next(iter(self.drawn))]
+            self.drawn[key] = draw(np.random.default_rng([self.settings.seed, zlib.crc32(name.encode())]))
+        return self.drawn[key]
 
     def rng(self, salt: int) -> np.random.Generator:
         """Return the generator of one dimension, always the same."""

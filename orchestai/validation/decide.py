@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestai.validation.calibrate import combined, score_of
+from orchestai.validation.calibrate import combined, joint_effect, score_of
 from orchestai.validation.result import DimensionScore, Verdict
 from orchestai.validation.settings import GateSettings
 
@@ -87,7 +87,7 @@ def _confidence(
                 np.clip((r.value + r.noise * rng.standard_normal() - r.q95) / (r.worst - r.q95), 0, 1)
                 for r in found.readings
             ]
-            scores[name] = score_of(float(max(effects)))
+            scores[name] = score_of(joint_effect([float(effect) for effect in effects]))
         whole = combined(list(scores.values()))
         critical = any(scores.get(name, 100.0) < settings.critical_threshold for name in settings.critical_dimensions)
         low = whole is not None and whole < settings.collapse_threshold

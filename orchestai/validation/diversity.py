@@ -38,7 +38,7 @@ def measure_diversity(
     distinct = 1.0 - state.exact.repeated_share()
     if table is None or profile.space is None or profile.described is None or profile.destroyed is None:
         return _together(None, statistical, None, {"distinct_rows": distinct, "reason": "too few rows or columns"})
-    cells = len(profile.space.cells)
+    cells = profile.space.kinds
     mine = summarize(table, cells)
     kinds = {column.kind for column in profile.encoder.used}
     detail: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestai.validation.cascade import Cascade
 
 _DESTROYED = 1_000
+_WITHIN = 0.995
 _SHIFTED_INDEX = 1 << 40
 
 
@@ -39,7 +40,7 @@ class ReferenceProfile:
         target: What the cascade predicts.
         cascade: The trained cascade.
         described: Its sample, each row described without itself.
-        kind: `given`, `blocks` or `none`: where the reference comes from.
+        reach: Distance to the third nearest reference row beyond which a row belongs to no cell.
     """
 
     settings: GateSettings
@@ -54,7 +55,9 @@ class ReferenceProfile:
     holdout: NDArray[np.float32] | None
     holdout_state: TableState | None
     columns: tuple[str, ...]
+    reach: float = np.inf
     _nulls: OrderedDict[int, tuple[Summary, Summary]] = field(default_factory=OrderedDict, repr=False)
+    _drawn: dict[tuple[str | int, ...], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def fit(
@@ -101,7 +104,7 @@ class ReferenceProfile:
         assert self.described is not None
         assert self.destroyed is not None
         table = table if table is not None else self.describe(state)
-        cells = len(self.space.cells)
+        cells = self.space.kinds
         null_tables, null_references = self.null_draws(table.rows)
         return Comparison(
             settings=self.settings,
@@ -120,6 +123,7 @@ class ReferenceProfile:
             target=self.target,
             destroyed=summarize(self.destroyed, cells),
             destroyed_rows=self.destroyed,
+            drawn=self._drawn,
         )
 
     def null_draws(self, rows: int) -> tuple[Summary, Summary]:
@@ -133,7 +137,7 @@ class ReferenceProfile:
             assert self.described is not None
             rng = np.random.default_rng([self.settings.seed, 31])
             draws, own = self.settings.null_draws, self.described.rows
-            cells = len(self.space.cells)
+            cells = self.space.kinds
             tables = summarize(self.described, cells, draw_weights(rng, own, rows, draws))
             references = summarize(self.described, cells, draw_weights(rng, own, own, draws))
             self._nulls[rows] = tables._replace(rows=rows), references
@@ -157,8 +161,10 @@ def profile_of(
     kind: Literal["given", "guessed", "self-supervised"],
     settings: GateSettings,
     columns: tuple[str, ...],
+    *,
+    networks: bool = True,
 ) -> ReferenceProfile:
-    """Finish the state of a reference: geometry, cascade, descriptions.
+    """Finish the state of a reference: geometry, cascade (unless `networks` is false), descriptions.
 
     Raises:
         DataError: The label given is not usable.
@@ -182,12 +188,14 @@ def profile_of(
     )
     if profile.space is None:
         return profile
-    if target is not None and rows.features.shape[1] and len(rows.codes) >= 100:
+    if networks and target is not None and rows.features.shape[1] and len(rows.codes) >= 100:
         from orchestai.validation.cascade import Cascade
 
         profile.cascade = Cascade(rows.features.shape[1], target.classes, seed=settings.seed)
         profile.cascade.fit(target.inputs(rows.features), target.classes_of(rows.codes), state.sample.index)
     plain = _describe(profile, rows, state.sample.index, own=True)
+    profile.reach = float(np.quantile(plain.typicality, _WITHIN))
+    plain = replace(plain, cell=np.where(plain.typicality <= profile.reach, plain.cell, len(profile.space.cells)))
     scores = {"typicality": plain.typicality}
     if plain.gradient is not None:
         scores["gradient"] = plain.gradient
@@ -210,8 +218,9 @@ def _describe(profile: ReferenceProfile, rows: SampleRows, index: NDArray[np.int
         gradient, probabilities = found.gradient_norms, found.probabilities
         picked = probabilities[np.arange(len(classes)), classes.clip(0)]
         own_probability = np.where(classes >= 0, picked, np.nan).astype(np.float32)
+    cell = np.where(third <= profile.reach, space.cell_of(points), len(space.cells))
     plain = Described(
-        index, rows.codes, points, space.kernel_features(points), space.cell_of(points), nearest, third,
+        index, rows.codes, points, space.kernel_features(points), cell, nearest, third,
         gradient, own_probability, probabilities, classes, {},
     )  # fmt: skip
     return plain if own else _marked(profile, plain)

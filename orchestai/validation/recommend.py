@@ -161,7 +161,11 @@ def _dropper(
                 coarse.size, coarse.hashes[theirs], coarse.counts[theirs], int(coarse.counts[theirs].sum())
             )
         rows = max(int(keep.mean() * state.rows), 1)
-        return replace(state, rows=rows, exact=exact, coarse=coarse), table.take(np.flatnonzero(keep))
+        kept = np.flatnonzero(keep)
+        sample = state.sample
+        assert sample.rows is not None
+        sample = replace(sample, index=sample.index[kept], rows=sample.rows.take(kept))
+        return replace(state, rows=rows, exact=exact, coarse=coarse, sample=sample), table.take(kept)
 
     return apply
 
@@ -199,8 +203,8 @@ def _collections(
     if not low or reference is None or profile.space is None:
         return []
     cells = len(profile.space.cells)
-    have = np.bincount(table.cell, minlength=cells)
-    want = np.bincount(reference.cell, minlength=cells) / reference.rows
+    have = np.bincount(table.cell, minlength=cells + 1)[:cells]
+    want = np.bincount(reference.cell, minlength=cells + 1)[:cells] / reference.rows
     scale = float(np.max(np.where(want > 0.01, have / np.maximum(want, 1e-9), 0)))
     if scale <= 0:
         return []

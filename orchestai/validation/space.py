@@ -53,6 +53,11 @@ class Space:
             return sample.features
         return np.concatenate([sample.features, self.label_table[sample.codes[:, self.label_place]]], axis=1)
 
+    @property
+    def kinds(self) -> int:
+        """Number of cells, and one more for rows that are far from every reference row."""
+        return len(self.cells) + 1
+
     def cell_of(self, points: Matrix) -> NDArray[np.int64]:
         """Return the nearest cell of each point (n,)."""
         return nearest_cell(points, self.cells)

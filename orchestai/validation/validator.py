@@ -23,6 +23,7 @@ from orchestai.validation.decide import decide
 from orchestai.validation.diversity import measure_diversity
 from orchestai.validation.localize import RowScores, fuse, score_rows
 from orchestai.validation.localize.cells import LOOKED_AT, find_cells
+from orchestai.validation.localize.rows import trees_judge
 from orchestai.validation.monitor import Monitor
 from orchestai.validation.profile import ReferenceProfile, encoder_of, profile_of
 from orchestai.validation.recommend import recommend
@@ -195,8 +196,10 @@ class DatasetValidator:
         """
         source = Source(data, chunk_rows=self.settings.chunk_rows)
         run = _Run(Monitor(), None)
-        self._load(run, source, None, None, label, None)
-        self._cascade(run, source)
+        self._load(run, source, None, None, label, None, networks=False)
+        assert run.state is not None
+        if not trees_judge(self.settings, run.state.rows):
+            self._cascade(run, source)
         if run.errors:
             raise DataError(f"The cascade failed: {run.errors[0].message}")
         assert run.profile is not None
@@ -244,8 +247,10 @@ class DatasetValidator:
         holdout: TableLike | None,
         label: str | None,
         order: Order,
+        *,
+        networks: bool = True,
     ) -> None:
-        """Read the table once, and the reference before it."""
+        """Read the table once, and the reference before it; without `networks` only for labels that need them."""
         settings, chunk = self.settings, self.settings.chunk_rows
         if reference is not None:
             run.reference = "given"
@@ -265,7 +270,9 @@ class DatasetValidator:
             run.raw, _ = sample_raw(source, max(settings.sample_rows, 10_000), settings.seed)
             encoder, kind = encoder_of(run.raw, label)
             run.state = accumulate(source, encoder, settings)
-            run.profile = profile_of(run.state, encoder, kind, settings, tuple(run.raw.column_names))
+            needed = networks or not trees_judge(settings, run.state.rows)
+            names = tuple(run.raw.column_names)
+            run.profile = profile_of(run.state, encoder, kind, settings, names, networks=needed)
             run.table = run.profile.described
             run.natural = natural_repetition(run.raw, run.state.rows)
             if holdout is not None:

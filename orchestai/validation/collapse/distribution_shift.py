@@ -25,7 +25,11 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
     """Return the mean and the largest shift of a column, and how well the tables can be told apart."""
     columns = given.encoder.used
     value = column_distances(given.table_summary.columns, given.reference_summary.columns, columns)
-    null = column_distances(given.null_tables.columns, given.null_references.columns, columns)
+    null = given.healthy(
+        "column shift",
+        (given.table.rows,),
+        lambda _: column_distances(given.null_tables.columns, given.null_references.columns, columns),
+    )
     top = int(np.argmax(value - np.quantile(null, 0.95, axis=0)))
     table_rows, reference_rows = min(given.table.rows, _ROWS), min(given.reference.rows, _ROWS)
     found = separability(given.table, given.reference, seed=given.settings.seed)

@@ -31,11 +31,13 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
     worst = 1.0 - float((holdout <= 1e-4).mean())
     if worst < _LEAST_WORST:
         return [], {"holdout_at_distance_0": 1 - worst}
-    rng = given.rng(6)
-    draws = given.settings.null_draws
-    hot = np.eye(size)[places]
-    mine = draw_weights(rng, len(places), given.table.rows, draws) @ hot / given.table.rows
-    others = draw_weights(rng, len(places), len(places), draws) @ hot / len(places)
+    draws, rows = given.settings.null_draws, given.table.rows
+
+    def draw(rng: np.random.Generator) -> Array:
+        hot = np.eye(size)[places]
+        mine = draw_weights(rng, len(places), rows, draws) @ hot / rows
+        return nearer(mine, draw_weights(rng, len(places), len(places), draws) @ hot / len(places))
+
     value = float(nearer(table, held))
     detail: dict[str, object] = {
         "median_distance": float(np.median(given.table.nearest)),
@@ -43,8 +45,10 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         "share_at_distance_0": float((given.table.nearest <= 1e-4).mean()),
     }
     return [
-        calibrated("nearer to the reference than the holdout", value, nearer(mine, others), worst, family=2),
-        _verbatim(given, rng),
+        calibrated(
+            "nearer to the reference than the holdout", value, given.healthy("nearer", (rows,), draw), worst, family=2
+        ),
+        _verbatim(given, given.rng(6)),
     ], detail
 
 

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from orchestai.validation.calibrate import calibrated
 from orchestai.validation.compare import Comparison
+from orchestai.validation.rarefaction import expected_repetition
 from orchestai.validation.result import Reading
 from orchestai.validation.states.hashes import HashCounts
+
+_DRAWS = 100
 
 
 def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]:
     """Return exact repetition, near repetition, and copies of the reference, beyond what is natural."""
     table, reference = given.table_state, given.reference_state
-    rng = given.rng(8)
-    draws = given.settings.null_draws
     readings = [
-        _excess("repeated rows", table.exact, reference.exact, rng, draws),
-        _excess("nearly repeated rows", table.coarse, reference.coarse, rng, draws),
+        _excess("repeated rows", table.exact, reference.exact, given),
+        _excess("nearly repeated rows", table.coarse, reference.coarse, given),
     ]
     detail: dict[str, object] = {
         "repeated_share": table.exact.repeated_share(),
@@ -33,7 +34,12 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         natural = twin_share(reference.exact)
         found = table.exact.share_in(reference.exact)
         detail |= {"in_reference_share": found, "natural_in_reference_share": natural}
-        null = np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(min(draws, 100))])
+        draws = min(given.settings.null_draws, _DRAWS)
+        null = given.healthy(
+            "copies of the reference",
+            (table.rows,),
+            lambda rng: np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(draws)]),
+        )
         readings.append(calibrated("copies of the reference", found - natural, null, 1 - natural, family=3))
     return readings, detail
 
@@ -44,51 +50,18 @@ def twin_share(counts: HashCounts) -> float:
     return float(counts.counts[counts.counts > 1].sum()) / rows if rows else 0.0
 
 
-def expected_repetition(counts: NDArray[np.int64], rows: int) -> float:
-    """Return the share of repeated rows to expect among `rows` rows drawn from where `counts` came from.
-
-    Args:
-        counts: Occurrences of each distinct row of the reference (groups,).
-        rows: Size of the draw.
-    """
-    total = int(counts.sum())
-    if rows <= 1 or not total:
-        return 0.0
-    # Groups of equal size behave alike: there are few sizes.
-    sizes, groups = np.unique(counts, return_counts=True)
-    if rows <= total:  # rarefaction (Hurlbert 1971): chance that no row of a group is drawn
-        from scipy.special import gammaln
-
-        with np.errstate(invalid="ignore"):
-            left = total - sizes
-            missed = np.where(
-                left >= rows,
-                np.exp(
-                    gammaln(left + 1.0)
-                    - gammaln(np.maximum(left - rows, 0) + 1.0)
-                    - gammaln(total + 1.0)
-                    + gammaln(total - rows + 1.0)
-                ),
-                0.0,
-            )
-        distinct = float((groups * (1 - missed)).sum())
-    else:  # rows seen once stand for rare ones, which go on being new at the same rate
-        once = sizes == 1
-        share = sizes / total
-        repeated = (groups * -np.expm1(rows * np.log1p(-share.clip(max=1 - 1e-12))))[~once].sum()
-        distinct = float(repeated + groups[once].sum() * rows / total)
-    return max(0.0, 1.0 - distinct / rows)
-
-
-def _excess(
-    name: str, table: HashCounts, reference: HashCounts, rng: np.random.Generator, draws: int
-) -> Reading | None:
+def _excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
     """Return repetition in `table` beyond what `reference` lets expect."""
     mine, theirs = _on_common_scale(table, reference)
     rows = int(mine.sum())
     natural = expected_repetition(theirs, rows)
     value = 1 - len(mine) / rows - natural if rows else 0.0
-    null = np.array([_repetition_draw(theirs, rows, rng) for _ in range(min(draws, 100))])
+    draws = min(given.settings.null_draws, _DRAWS)
+    null = given.healthy(
+        name,
+        (rows, int(theirs.sum())),
+        lambda rng: np.array([_repetition_draw(theirs, rows, rng) for _ in range(draws)]),
+    )
     return calibrated(name, value, null, 1 - natural, family=3)
 
 

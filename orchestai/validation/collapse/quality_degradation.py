@@ -93,11 +93,14 @@ def _label_errors(given: Comparison) -> tuple[Reading | None, dict[str, object]]
     level = np.bincount(places, weights=odds_reference, minlength=size) / np.bincount(places, minlength=size).clip(1)
     level = np.where(level > 0, level, 0.5)
     hot = np.eye(size)[places]
-    rng = given.rng(7)
-    draws = given.settings.null_draws
-    mine = draw_weights(rng, len(places), len(own), draws) @ hot / len(own)
-    others = draw_weights(rng, len(places), len(places), draws) @ hot / len(places)
-    null = label_error_rate(level, mine) - label_error_rate(level, others)
+    draws, rows = given.settings.null_draws, len(own)
+
+    def draw(rng: np.random.Generator) -> Array:
+        mine = draw_weights(rng, len(places), rows, draws) @ hot / rows
+        others = draw_weights(rng, len(places), len(places), draws) @ hot / len(places)
+        return label_error_rate(level, mine) - label_error_rate(level, others)
+
+    null = given.healthy("label errors", (rows,), draw)
     shares = np.bincount(np.searchsorted(edges, odds), minlength=size)[None] / len(own)
     base = float(label_error_rate(level, hot.mean(0)[None])[0])
     rate = float(label_error_rate(level, shares)[0])

@@ -26,13 +26,16 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         return [], {"axes": axes}
     null_table, null_reference = given.null_tables.moment, given.null_references.moment
     rank, table_rank = float(effective_rank(reference)), float(effective_rank(table))
-    rank_null = 1 - effective_rank(null_table) / effective_rank(null_reference)
+    rows = (given.table.rows,)
+    rank_null = given.healthy(
+        "lost effective rank", rows, lambda _: 1 - effective_rank(null_table) / effective_rank(null_reference)
+    )
     detail: dict[str, object] = {"axes": axes, "effective_rank": table_rank, "effective_rank_reference": rank}
     return [
         calibrated(
             "lost eigenvalues",
             float(lost_eigenvalues(table, reference)),
-            lost_eigenvalues(null_table, null_reference),
+            given.healthy("lost eigenvalues", rows, lambda _: lost_eigenvalues(null_table, null_reference)),
             1 - FLOOR ** ((axes - 1) / axes),  # one direction is left
             family=2,
         ),

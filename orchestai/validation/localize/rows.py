@@ -12,7 +12,9 @@ from orchestai.validation.accumulate import pieces
 from orchestai.validation.cascade import Cascade
 from orchestai.validation.encode import Encoded
 from orchestai.validation.localize.labels import suspects
+from orchestai.validation.localize.trees import opinions, tree_inputs
 from orchestai.validation.profile import ReferenceProfile
+from orchestai.validation.settings import GateSettings
 from orchestai.validation.source import Source
 from orchestai.validation.states.hashes import HashCounts
 from orchestai.validation.states.table import SampleRows, TableState
@@ -72,6 +74,60 @@ class _Repeats:
         return out
 
 
+class _LabelJudge:
+    """Gathers what is needed to judge every label: by trees on all rows, or batch by batch by the networks.
+
+    Trees judge better (lab log), but to ask them about millions of rows would take minutes.
+    """
+
+    def __init__(self, profile: ReferenceProfile, state: TableState, cascade: Cascade | None) -> None:
+        target = profile.target
+        labelled = target is not None and target.kind != "self-supervised"
+        self._profile = profile
+        self._by_trees = labelled and trees_judge(profile.settings, state.rows)
+        self._cascade = cascade if labelled and not self._by_trees else None
+        self._inputs: list[Strengths] = []
+        self._classes: list[NDArray[np.int64]] = []
+
+    @property
+    def wants_features(self) -> bool:
+        """Whether batches must be encoded with their features."""
+        return self._by_trees or self._cascade is not None
+
+    def add(self, encoded: Encoded, offset: int) -> None:
+        """Take a batch that begins at row `offset`."""
+        target = self._profile.target
+        if target is None or encoded.features is None:
+            return
+        classes = target.classes_of(encoded.codes)
+        if self._by_trees:
+            rows = SampleRows(encoded.codes, encoded.features, encoded.exact, encoded.coarse)
+            self._inputs.append(tree_inputs(self._profile.encoder, target, rows))
+            self._classes.append(classes)
+        elif self._cascade is not None:
+            index = np.arange(offset, offset + len(classes))
+            self._inputs.append(_opinion(self._cascade.predict_many(target.inputs(encoded.features), index), classes))
+
+    def finish(self) -> tuple[Strengths, Strengths] | None:
+        """Return the probability of each row's own label (n,), and `_opinion` without it (n, 3); None without one."""
+        if not self._inputs:
+            return None
+        found = np.concatenate(self._inputs)
+        if self._by_trees:
+            assert self._profile.target is not None
+            classes = np.concatenate(self._classes)
+            predicted = opinions(found, classes, self._profile.target.classes, seed=self._profile.settings.seed)
+            if predicted is None:
+                return None
+            found = _opinion(predicted, classes)
+        return found[:, 0], found[:, 1:]
+
+
+def trees_judge(settings: GateSettings, rows: int) -> bool:
+    """Say whether a table of this size has its labels judged by trees."""
+    return rows <= settings.cascade_rows
+
+
 def score_rows(
     source: Source,
     profile: ReferenceProfile,
@@ -90,7 +146,7 @@ def score_rows(
         source: The table.
         profile: The reference, or the table itself.
         state: Its state.
-        cascade: Trained on the table itself, for labels; None without a label.
+        cascade: Trained on the table itself: judges the labels where there are too many rows for trees.
         with_reference: Whether `profile` is another table.
         natural: Share of repetition that is natural.
         label_excess: Share of wrong labels, where it could be measured.
@@ -101,18 +157,17 @@ def score_rows(
 
     seen: list[pa.Table] = []
     first = rows.start if rows is not None else 0
-    encoder, target = profile.encoder, profile.target
+    encoder = profile.encoder
     repeats = _Repeats(state.exact)
     copied = profile.state.exact.hashes if with_reference and profile.settings.count_copies else None
     surprise_table = _surprise(profile)
     found: dict[str, list[Strengths]] = {"repeated": [], "copied": [], "surprise": []}
-    own, best = [], []
     kept: list[tuple[NDArray[np.int64], SampleRows]] = []
-    labelled = cascade is not None and target is not None and target.kind != "self-supervised"
+    judge = _LabelJudge(profile, state, cascade)
     share = min(1.0, _NEAR_ROWS / max(state.rows, 1))
     for offset, batch in pieces(source, rows):
         whole = state.rows <= _NEAR_ROWS
-        encoded = encoder.encode(batch, features=labelled or whole)
+        encoded = encoder.encode(batch, features=judge.wants_features or whole)
         if look_at is not None:
             low, high = np.searchsorted(look_at, [offset, offset + batch.num_rows])
             if high > low:
@@ -122,18 +177,7 @@ def score_rows(
             found["copied"].append(np.isin(encoded.exact, copied).astype(np.float32))
         surprise = _surprises(encoded, surprise_table)
         found["surprise"].append(surprise)
-        if labelled and cascade is not None and target is not None:
-            assert encoded.features is not None
-            index = np.arange(offset, offset + batch.num_rows)
-            classes = target.classes_of(encoded.codes)
-            inputs = target.inputs(encoded.features)
-            many = state.rows > profile.settings.cascade_rows
-            predicted = (
-                cascade.predict_many(inputs, index) if many else cascade.predict(inputs, classes, index).probabilities
-            )
-            picked = predicted[np.arange(len(classes)), classes.clip(0)]
-            own.append(np.where(classes >= 0, picked, np.nan).astype(np.float32))
-            best.append(_best(predicted, classes))
+        judge.add(encoded, offset)
         if profile.space is not None:
             kept.append(_candidates(profile, batch, encoded, surprise, share, offset))
     strength = {name: np.concatenate(parts) for name, parts in found.items() if parts and name != "surprise"}
@@ -144,19 +188,20 @@ def score_rows(
         profile, kept, sum(map(len, found["surprise"])), first, with_reference
     )
     labels = predicted_classes = None
-    if own:
-        labels = np.concatenate(own)
-        stacked = np.concatenate(best)
-        predicted_classes = stacked[:, 0].astype(np.int64)
-        strength["label"], named["label"] = suspects(labels, stacked, label_excess)
+    if (judged := judge.finish()) is not None:
+        labels, best = judged
+        predicted_classes = best[:, 0].astype(np.int64)
+        strength["label"], named["label"] = suspects(labels, best, label_excess)
     looked_at = pa.concat_tables(seen, promote_options="permissive") if seen else None
     return RowScores(strength, named, labels, predicted_classes, first, looked_at)
 
 
-def _best(probabilities: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return most likely class, its probability and the row's class, side by side (n, 3)."""
+def _opinion(probabilities: Strengths, classes: NDArray[np.int64]) -> Strengths:
+    """Return the row's own probability (NaN if unknown), the most likely class, its probability, the class (n, 4)."""
+    every = np.arange(len(classes))
+    own = np.where(classes >= 0, probabilities[every, classes.clip(0)], np.nan)
     top = probabilities.argmax(1)
-    return np.stack([top, probabilities[np.arange(len(top)), top], classes], axis=1).astype(np.float32)
+    return np.stack([own, top, probabilities[every, top], classes], axis=1).astype(np.float32)
 
 
 def _surprise(profile: ReferenceProfile) -> NDArray[np.float32]:

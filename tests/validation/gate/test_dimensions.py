@@ -6,10 +6,10 @@ import pytest
 
 from orchestai.validation.calibrate import calibrated, combined, score_of
 from orchestai.validation.collapse.mode_collapse import lost_mass
-from orchestai.validation.collapse.pattern_repetition import expected_repetition
 from orchestai.validation.collapse.quality_degradation import label_error_rate
 from orchestai.validation.collapse.spectral_degradation import FLOOR, effective_rank, lost_eigenvalues
 from orchestai.validation.profile import ReferenceProfile
+from orchestai.validation.rarefaction import expected_repetition
 from orchestai.validation.scoring import Judgement, judge
 from orchestai.validation.settings import GateSettings
 
