@@ -5,6 +5,7 @@ import dagster as dg
 from jobs.asset_jobs import ingest_and_validate_job, train_planner_job
 from jobs.collect_executions import collect_executions_job
 from jobs.live_instruction import live_instruction_job
+from jobs.validate_file import validate_file_job
 from orchestai.config import Project, load_project
 from orchestai_assets.assets import all_assets
 from orchestai_assets.checks import all_checks
@@ -13,6 +14,7 @@ from resources.orchestai_resource import OrchestAIResource
 from resources.step_files import JsonFiles
 from resources.wandb_resource import WandbResource
 from sensors.automation import automation_sensor
+from sensors.dropped_files import dropped_files_sensor
 from sensors.failures import alert_on_failure
 from sensors.new_execution_logs import new_execution_logs_sensor
 from sensors.schedules import nightly_retraining_schedule
@@ -29,9 +31,10 @@ def build_definitions(project: Project) -> dg.Definitions:
             train_planner_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
+            validate_file_job(project),
         ],
         schedules=[nightly_retraining_schedule(project.dagster)],
-        sensors=[new_execution_logs_sensor(partitions), automation_sensor(), alert_on_failure],
+        sensors=[new_execution_logs_sensor(partitions), dropped_files_sensor(), automation_sensor(), alert_on_failure],
         resources={
             "orchestai": OrchestAIResource(),
             "step_files": JsonFiles(),

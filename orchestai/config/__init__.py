@@ -39,6 +39,7 @@ from orchestai.config.training import (
     TrainingConfig,
     TrainingDataConfig,
 )
+from orchestai.config.validation import InboxConfig, LogGateConfig, ValidationConfig
 
 __all__ = [
     "ALL_SCOPES",
@@ -51,7 +52,9 @@ __all__ = [
     "Expectation",
     "ExpectationSuite",
     "FreshnessConfig",
+    "InboxConfig",
     "LimitsConfig",
+    "LogGateConfig",
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
@@ -78,6 +81,7 @@ __all__ = [
     "TrackingConfig",
     "TrainingConfig",
     "TrainingDataConfig",
+    "ValidationConfig",
     "describe",
     "load_project",
     "packaged_directory",

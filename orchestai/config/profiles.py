@@ -11,6 +11,7 @@ from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, S
 from orchestai.config.service import ServiceConfig
 from orchestai.config.telemetry import TelemetryConfig
 from orchestai.config.tracking import TrackingConfig
+from orchestai.config.validation import ValidationConfig
 from orchestai.contracts.base import Record
 
 
@@ -28,6 +29,7 @@ class Sections(Record):
         service: The HTTP service.
         telemetry: What is measured and traced.
         tracking: Experiment tracking.
+        validation: What is judged by the six-stage gate.
         dagster: Pools and steps.
     """
 
@@ -41,6 +43,7 @@ class Sections(Record):
     service: ServiceConfig = ServiceConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     tracking: TrackingConfig = TrackingConfig()
+    validation: ValidationConfig = ValidationConfig()
     dagster: DagsterConfig = DagsterConfig()
 
 
