@@ -2,8 +2,10 @@
 
 Executions that no approved window holds form a window, one a source (`live`, `corpus`, ...), in order of time. It is
 cut into blocks, and each block is judged against the window approved before: a planner that went astray in the last
-hours cannot hide behind a good week. The first window of a source has nothing to be compared with; what can be judged
-without a reference is judged, and it becomes the reference. Only approved windows are remembered.
+hours cannot hide behind a good week. The whole window is judged against the anchor too, the first window or the last
+one that a person accepted: small steps from window to window do not add up unseen. The first window of a source has
+nothing to be compared with; what can be judged without a reference is judged, and it becomes the reference. Only
+approved windows are remembered.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestai.app.json_files import read_json, write_json
-from orchestai.app.places import validation_file
+from orchestai.app.places import related_values, validation_file
 from orchestai.config import LogGateConfig, Project
 from orchestai.contracts.base import Record
 from orchestai.errors import DataError
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 
 Keys = NDArray[np.uint64]
 State = Literal["waiting", "first", "compared"]
+_THRESHOLD = 90.0
 _FACTS = "approved.json"
 _ROWS = "approved.parquet"
 _SEEN = "seen.parquet"
+_ANCHOR = "anchor.parquet"
 
 
 class Block(Record):
@@ -47,11 +51,13 @@ class Block(Record):
     Attributes:
         first: When its first execution ended.
         last: When its last execution ended.
+        against: What it was compared with: nothing, the `previous` approved window, or the `anchor`.
         result: What the gate says.
     """
 
     first: datetime
     last: datetime
+    against: Literal["nothing", "previous", "anchor"]
     result: ValidationResult
 
 
@@ -145,7 +151,7 @@ def validate_executions(
         DataError: What was remembered cannot be read.
         StorageError: The disk refuses.
     """
-    report = validate_table(executions, project.expectations["execution_logs"])
+    report = validate_table(executions, project.expectations["execution_logs"], related=related_values(project))
     windows = [_with_page(project, window) for window in judge_windows(project, executions)]
     found = [gate for window in windows for gate in window_gates(window.report)]
     if accept:
@@ -205,7 +211,7 @@ def judge_windows(project: Project, executions: pa.Table) -> list[Window]:
 def approve(project: Project, windows: Sequence[Window]) -> None:
     """Remember windows that were judged: later ones are compared with them. A waiting window is left for later.
 
-    A refused window is remembered too if it is given: that is how a person overrules the gate.
+    A refused window is remembered too if it is given: a person has overruled the gate, and it becomes the anchor.
 
     Raises:
         StorageError: The disk refuses.
@@ -224,6 +230,9 @@ def approve(project: Project, windows: Sequence[Window]) -> None:
         kept = window.table.slice(max(0, window.table.num_rows - config.keep_rows))
         with replacing(folder / _ROWS) as path:
             pq.write_table(kept, path, write_page_checksum=True)
+        if before is None or not report.approved:
+            with replacing(folder / _ANCHOR) as path:
+                pq.write_table(kept, path, write_page_checksum=True)
         with replacing(folder / _SEEN) as path:
             pq.write_table(pa.table({"key": pa.array(seen, pa.uint64())}), path, write_page_checksum=True)
         mark = Fingerprint(
@@ -240,12 +249,15 @@ def approve(project: Project, windows: Sequence[Window]) -> None:
 def window_settings(path: Path | None) -> GateSettings:
     """Return the gate's settings for windows of a log, from YAML if there is one.
 
+    Healthy windows of one origin score 98 and more, and a planner's own plans start at about 80: hence a threshold that
+    is stricter than for tables of any origin.
+
     A log grows and asks the same things again: rows of the window before are no fault, so they do not count as copies.
 
     Raises:
         ConfigError: The file is missing or wrong.
     """
-    settings = GateSettings.from_file(path) if path is not None else GateSettings()
+    settings = GateSettings.from_file(path) if path is not None else GateSettings(collapse_threshold=_THRESHOLD)
     return settings.model_copy(update={"count_copies": False})
 
 
@@ -266,6 +278,8 @@ def window_gates(report: WindowReport) -> list[Gate]:
             )
         ]
     stretch = f"{worst.first:%Y-%m-%d %H:%M} to {worst.last:%Y-%m-%d %H:%M} UTC"
+    if worst.against == "anchor":
+        stretch += " beside the first or last accepted window"
     refused = Gate(
         name=name,
         observed=f"{report.verdict}, {report.rows:,} executions {since}; worst {stretch}: {worst.result.reason}",
@@ -313,14 +327,18 @@ def _judge(
     validator = DatasetValidator(
         settings.collapse_threshold, settings.diversity_threshold, settings=settings, use_cache=False
     )
-    reference = None if mark is None else validator.profile(_approved(folder))
+    reference = None if mark is None else validator.profile(_read(folder / _ROWS))
     count = int(np.clip(rows // config.block_rows, 1, config.max_blocks)) if mark is not None else 1
     blocks = []
     for places in np.array_split(np.arange(rows), count):
         first, last = int(places[0]), int(places[-1])
         part = table.slice(first, last - first + 1)
         result = validator.validate_sync(part, reference=reference)
-        blocks.append(Block(first=moments[first], last=moments[last], result=result))
+        against: Literal["nothing", "previous"] = "nothing" if mark is None else "previous"
+        blocks.append(Block(first=moments[first], last=moments[last], against=against, result=result))
+    if mark is not None and mark.number > 1:
+        result = validator.validate_sync(table, reference=_read(folder / _ANCHOR))
+        blocks.append(Block(first=moments[0], last=moments[-1], against="anchor", result=result))
     state: State = "first" if mark is None else "compared"
     return WindowReport(
         source=source, rows=rows, state=state, blocks=tuple(blocks), reference=mark, needed=config.min_rows
@@ -346,10 +364,6 @@ def _seen(folder: Path) -> Keys:
     if not path.exists():
         return np.empty(0, np.uint64)
     return np.asarray(_read(path)["key"].to_numpy(), np.uint64)
-
-
-def _approved(folder: Path) -> pa.Table:
-    return _read(folder / _ROWS)
 
 
 def _fingerprint(folder: Path) -> Fingerprint | None:

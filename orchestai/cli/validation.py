@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from orchestai.app.places import executions_folder
+from orchestai.app.places import executions_folder, related_values
 from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
@@ -150,7 +150,7 @@ def _run_suite(
 
     table = read_table(file if file is not None else executions_folder(project))
     with err.status("Validating"):
-        report = validate_table(table, project.expectations[suite])
+        report = validate_table(table, project.expectations[suite], related=related_values(project))
     if report_file is not None:
         report.save(report_file)
     if as_json:
