@@ -253,12 +253,13 @@ def window_settings(path: Path | None) -> GateSettings:
     is stricter than for tables of any origin.
 
     A log grows and asks the same things again: rows of the window before are no fault, so they do not count as copies.
+    What people ask is theirs to choose, so the meaning of instructions is not embedded.
 
     Raises:
         ConfigError: The file is missing or wrong.
     """
     settings = GateSettings.from_file(path) if path is not None else GateSettings(collapse_threshold=_THRESHOLD)
-    return settings.model_copy(update={"count_copies": False})
+    return settings.model_copy(update={"count_copies": False, "embedding_rows": 0})
 
 
 def window_gates(report: WindowReport) -> list[Gate]:

@@ -84,7 +84,7 @@ def validate(
         task = bar.add_task("Validating", total=6, note="")
 
         def on_stage(name: str, place: int, _count: int) -> None:
-            bar.update(task, completed=place, note=name)
+            bar.update(task, completed=max(place, int(bar.tasks[0].completed)), note=name)
 
         result = validator.validate_sync(
             file,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orchestai.validation.accumulate import accumulate, sample_raw
 from orchestai.validation.compare import Comparison
 from orchestai.validation.encode import Encoder, fit_encoder, hash_codes
+from orchestai.validation.meaning import sampled_texts
 from orchestai.validation.settings import GateSettings
 from orchestai.validation.source import Source
 from orchestai.validation.space import Space, fit_space
@@ -39,6 +40,7 @@ class ReferenceProfile:
         target: What the cascade predicts.
         cascade: The trained cascade.
         described: Its sample, each row described without itself.
+        texts: Texts of some of its rows.
         kind: `given`, `blocks` or `none`: where the reference comes from.
     """
 
@@ -54,6 +56,7 @@ class ReferenceProfile:
     holdout: NDArray[np.float32] | None
     holdout_state: TableState | None
     columns: tuple[str, ...]
+    texts: tuple[str, ...] = ()
     _nulls: OrderedDict[int, tuple[Summary, Summary]] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
@@ -82,6 +85,7 @@ class ReferenceProfile:
         encoder, kind = encoder_of(raw, label)
         state = accumulate(source, encoder, settings, rows=rows)
         profile = profile_of(state, encoder, kind, settings, tuple(raw.column_names))
+        profile.texts = sampled_texts(raw, encoder.columns, settings)
         if holdout is not None and profile.space is not None:
             profile.holdout_state = accumulate(holdout, encoder, settings)
             assert profile.holdout_state.sample.rows is not None
