@@ -12,6 +12,7 @@ from jobs.asset_jobs import (
 from jobs.collect_executions import collect_executions_job
 from jobs.compact_logs import compact_logs_job
 from jobs.live_instruction import live_instruction_job
+from jobs.validate_file import validate_file_job
 from orchestai.config import Project, load_project
 from orchestai_assets.assets import all_assets
 from orchestai_assets.checks import all_checks
@@ -39,6 +40,7 @@ def build_definitions(project: Project) -> dg.Definitions:
             train_policy_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
+            validate_file_job(project),
             compact_logs_job(project),
             check_freshness_job(project, ages),
         ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from orchestai.config import Project
 
@@ -30,6 +32,24 @@ def training_folder(project: Project) -> Path:
 def validation_file(project: Project) -> Path:
     """Return the file of the verdict on the executions."""
     return project.paths.reports / "validation" / "report.json"
+
+
+def related_values(project: Project) -> Callable[[str, str], Collection[Any] | None]:
+    """Return what finds the values that the rule `relationships` compares with, None where there are none."""
+
+    def find(table: str, field: str) -> Collection[Any] | None:
+        catalogs = {"task_types": project.tasks.names, "workers": project.workers.names}
+        if table in catalogs:
+            return catalogs[table] if field == "name" else None
+        folders = {"execution_logs": executions_folder(project), "training_data": training_folder(project)}
+        if table not in folders or not any(folders[table].glob("*.parquet")):
+            return None
+        from orchestai.validation import read_table
+
+        found = read_table(folders[table])
+        return found[field].unique().to_pylist() if field in found.column_names else None
+
+    return find
 
 
 def phase1_folder(project: Project) -> Path:

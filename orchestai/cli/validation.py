@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from orchestai.app.places import executions_folder
+from orchestai.app.places import executions_folder, related_values
 from orchestai.cli.console import (
     JsonOption,
     ProjectOption,
@@ -84,7 +84,7 @@ def validate(
         task = bar.add_task("Validating", total=6, note="")
 
         def on_stage(name: str, place: int, _count: int) -> None:
-            bar.update(task, completed=place, note=name)
+            bar.update(task, completed=max(place, int(bar.tasks[0].completed)), note=name)
 
         result = validator.validate_sync(
             file,
@@ -150,7 +150,7 @@ def _run_suite(
 
     table = read_table(file if file is not None else executions_folder(project))
     with err.status("Validating"):
-        report = validate_table(table, project.expectations[suite])
+        report = validate_table(table, project.expectations[suite], related=related_values(project))
     if report_file is not None:
         report.save(report_file)
     if as_json:

@@ -51,6 +51,7 @@ from orchestai.config.training import (
     TrainingConfig,
     TrainingDataConfig,
 )
+from orchestai.config.validation import InboxConfig, LogGateConfig, ValidationConfig
 
 __all__ = [
     "ALL_SCOPES",
@@ -71,7 +72,9 @@ __all__ = [
     "GatesConfig",
     "HarmConfig",
     "HeldoutConfig",
+    "InboxConfig",
     "LimitsConfig",
+    "LogGateConfig",
     "LogsConfig",
     "PathsConfig",
     "Phase1Config",
@@ -103,6 +106,7 @@ __all__ = [
     "TrackingConfig",
     "TrainingConfig",
     "TrainingDataConfig",
+    "ValidationConfig",
     "describe",
     "load_project",
     "packaged_directory",

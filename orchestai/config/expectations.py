@@ -19,6 +19,9 @@ ExpectationType = Literal[
     "row_count",
     "column_exists",
     "length_between",
+    "relationships",
+    "accepted_range",
+    "freshness",
 ]
 Severity = Literal["error", "warn"]
 
@@ -46,7 +49,7 @@ class ValuesArguments(Record):
 
 
 class RangeArguments(Record):
-    """Arguments of `between`, `length_between` and `row_count`; both ends belong to the range.
+    """Arguments of `between`, `accepted_range`, `length_between` and `row_count`; both ends belong to the range.
 
     Attributes:
         min: Smallest value allowed; null means no limit.
@@ -75,6 +78,29 @@ class PatternArguments(Record):
     regex: Annotated[str, AfterValidator(_check_pattern)]
 
 
+class RelationArguments(Record):
+    """Arguments of `relationships`.
+
+    Attributes:
+        to: Table that every value has to stand in: `execution_logs`, `training_data`, or the catalogs `task_types` and
+            `workers`; callers of the library may give others.
+        field: Column of that table; `name` in the catalogs.
+    """
+
+    to: str = Field(min_length=1)
+    field: str = Field(min_length=1)
+
+
+class AgeArguments(Record):
+    """Arguments of `freshness`.
+
+    Attributes:
+        max_age_hours: Largest age of the newest value.
+    """
+
+    max_age_hours: float = Field(gt=0)
+
+
 ARGUMENTS: dict[ExpectationType, type[Record]] = {
     "not_null": NoArguments,
     "unique": NoArguments,
@@ -84,6 +110,9 @@ ARGUMENTS: dict[ExpectationType, type[Record]] = {
     "length_between": RangeArguments,
     "row_count": RangeArguments,
     "matches": PatternArguments,
+    "relationships": RelationArguments,
+    "accepted_range": RangeArguments,
+    "freshness": AgeArguments,
 }
 
 

@@ -199,6 +199,7 @@ class _Loading:
             sources={source.name: _absolute(source, home) for file in parts[SOURCES.name] for source in file.sources},
             tracking=sections.tracking,
             telemetry=sections.telemetry,
+            validation=sections.validation.resolve(home, self.directory),
             dagster=sections.dagster,
             automation=sections.automation,
             arms=arms,

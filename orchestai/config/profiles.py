@@ -13,6 +13,7 @@ from orchestai.config.runtime import EndpointConfig, EngineConfig, LogsConfig, S
 from orchestai.config.service import ServiceConfig
 from orchestai.config.telemetry import TelemetryConfig
 from orchestai.config.tracking import TrackingConfig
+from orchestai.config.validation import ValidationConfig
 from orchestai.contracts.base import Record
 
 
@@ -31,6 +32,7 @@ class Sections(Record):
         registry: Where versions of the learned parts are kept.
         telemetry: What is measured and traced.
         tracking: Experiment tracking.
+        validation: What is judged by the six-stage gate.
         dagster: Pools and steps.
         automation: What goes on by itself.
     """
@@ -46,6 +48,7 @@ class Sections(Record):
     registry: RegistryConfig = RegistryConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     tracking: TrackingConfig = TrackingConfig()
+    validation: ValidationConfig = ValidationConfig()
     dagster: DagsterConfig = DagsterConfig()
     automation: AutomationConfig = AutomationConfig()
 

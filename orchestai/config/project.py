@@ -23,6 +23,7 @@ from orchestai.config.sources import SourceConfig
 from orchestai.config.telemetry import TelemetryConfig
 from orchestai.config.tracking import TrackingConfig
 from orchestai.config.training import RewardConfig, TrainingConfig
+from orchestai.config.validation import ValidationConfig
 from orchestai.contracts import TaskCatalog, WorkerCatalog
 from orchestai.contracts.base import Record
 
@@ -57,6 +58,7 @@ class Project(Record):
         sources: Sources by name.
         tracking: Experiment tracking.
         telemetry: What is measured and traced.
+        validation: What is judged by the six-stage gate; all paths absolute.
         dagster: Pools and steps.
         automation: What goes on by itself.
         arms: The sandbox's limits, scoring of arms, repairs.
@@ -88,6 +90,7 @@ class Project(Record):
     sources: dict[str, SourceConfig]
     tracking: TrackingConfig
     telemetry: TelemetryConfig = TelemetryConfig()
+    validation: ValidationConfig = ValidationConfig()
     dagster: DagsterConfig
     automation: AutomationConfig = AutomationConfig()
     arms: ArmsConfig = ArmsConfig()

@@ -72,7 +72,7 @@ def accumulate(source: Source, encoder: Encoder, settings: GateSettings, *, rows
     """
     pending: list[tuple[int, TableState]] = []  # (merges behind it, state), sizes falling
     for offset, batch in pieces(source, rows):
-        held = pending[0][1].sample if pending else None
+        held = pending[0][1] if pending else None
         pending.append((0, TableState.of(encoder, batch, offset, settings, held=held)))
         while len(pending) > 1 and pending[-1][0] == pending[-2][0]:
             level, last = pending.pop()

@@ -9,6 +9,7 @@ import numpy as np
 
 from orchestai.validation.calibrate import dimension, not_measurable
 from orchestai.validation.columns import read_column
+from orchestai.validation.neartext import find_near
 from orchestai.validation.profile import ReferenceProfile
 from orchestai.validation.result import DimensionScore, Reading
 from orchestai.validation.settings import DIMENSIONS, GateSettings
@@ -41,7 +42,7 @@ def measure_alone(
         [reading],
         **limits,
         nothing="the columns have so few values that rows repeat by chance",
-        detail={"repeated_share": repeated, "expected_by_chance": natural},
+        detail={"repeated_share": repeated, "expected_by_chance": natural, **_texts(state)},
     )
     columns = profile.encoder.columns
     empty = sum(column.kind == "empty" for column in columns) / max(len(columns), 1)
@@ -53,6 +54,12 @@ def measure_alone(
         detail={"label_errors": "the rate of wrong labels is not measurable without a reference; rows are named"},
     )
     return found
+
+
+def _texts(state: TableState) -> dict[str, float]:
+    """Return the share of texts that nearly repeat another one: what is natural is not known, so it has no score."""
+    near = find_near(state.texts)
+    return {} if near is None else {"nearly_repeated_texts": near.share}
 
 
 def natural_repetition(raw: pa.Table, rows: int) -> float:

@@ -13,7 +13,7 @@ from orchestai.logs.files import write_file
 from orchestai.validation.result import ValidationResult
 from orchestai.validation.settings import GateSettings
 
-VERSION = 1
+VERSION = 2
 """Raise it when results change for the same input."""
 
 

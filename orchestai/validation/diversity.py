@@ -16,6 +16,7 @@ from orchestai.validation.collapse.diversity_loss import kernel_diversity, mean_
 from orchestai.validation.collapse.spectral_degradation import effective_rank
 from orchestai.validation.columns import OTHER
 from orchestai.validation.encode import Encoder
+from orchestai.validation.meaning import Meaning
 from orchestai.validation.profile import ReferenceProfile
 from orchestai.validation.result import DiversityScores
 from orchestai.validation.states.table import TableState
@@ -23,7 +24,12 @@ from orchestai.validation.summary import Described, Summary, summarize
 
 
 def measure_diversity(
-    profile: ReferenceProfile, state: TableState, table: Described | None, *, with_reference: bool
+    profile: ReferenceProfile,
+    state: TableState,
+    table: Described | None,
+    *,
+    with_reference: bool,
+    meaning: Meaning | None = None,
 ) -> DiversityScores:
     """Return the three parts and their mean.
 
@@ -32,6 +38,7 @@ def measure_diversity(
         state: State of the table.
         table: Its described sample; None where it has no geometry.
         with_reference: Whether `profile` is another table than `state`.
+        meaning: How many different things the texts say, where there are texts.
     """
     counts = state.counts.sum(0).sum()
     statistical = _absolute_statistical(state, profile.encoder) if counts else 0.0
@@ -47,6 +54,9 @@ def measure_diversity(
         "effective_rows": float(kernel_diversity(mine.kernel, table.rows)),
         "effective_rank": float(effective_rank(mine.moment)) if mine.moment.shape[-1] else 0.0,
     }
+    if meaning is not None:
+        detail["texts"] = meaning.note
+        detail |= {"effective_texts": meaning.table, "effective_texts_reference": meaning.reference}
     if not with_reference:
         mixed = summarize(profile.destroyed, cells)
         ceiling = math.log(max(float(kernel_diversity(mixed.kernel, mixed.rows)), 1.0 + 1e-6))
@@ -54,6 +64,9 @@ def measure_diversity(
         return _together(semantic, statistical, _absolute_structural(mine, distinct), detail)
     theirs = summarize(profile.described, cells)
     semantic = _share(detail["effective_rows"], float(kernel_diversity(theirs.kernel, theirs.rows)), start=1.0)
+    if meaning is not None and meaning.table is not None and meaning.reference is not None:
+        detail["space"] = "text embeddings and scaled values"
+        semantic = (semantic + _share(meaning.table, meaning.reference, start=1.0)) / 2
     column_share = _share(
         float(mean_entropy(mine.columns, mine.rows)), float(mean_entropy(theirs.columns, theirs.rows))
     )

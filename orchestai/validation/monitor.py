@@ -20,6 +20,7 @@ class Monitor:
         self.stage_seconds: dict[str, float] = {}
         self.peak_memory_bytes = 0
         self._gpu: list[float] = []
+        self._gpu_fails = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="validation-monitor", daemon=True)
         self._started = self._cpu = 0.0
@@ -60,11 +61,16 @@ class Monitor:
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + time.perf_counter() - begun
 
     def _watch(self) -> None:
-        gpu = _gpu_reader()
+        gpu: Callable[[], float] | None = None
         while not self._stop.wait(_INTERVAL_S):
             self.peak_memory_bytes = max(self.peak_memory_bytes, resident_bytes())
-            if gpu is not None:
+            gpu = gpu or _gpu_reader()  # the GPU comes into use only when the cascade begins
+            if gpu is None or self._gpu_fails:
+                continue
+            try:
                 self._gpu.append(gpu())
+            except Exception:  # no driver library, no permission: memory is still watched
+                self._gpu_fails = True
 
 
 def resident_bytes() -> int:

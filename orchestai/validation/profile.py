@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orchestai.validation.accumulate import accumulate, sample_raw
 from orchestai.validation.compare import Comparison
 from orchestai.validation.encode import Encoder, fit_encoder, hash_codes
+from orchestai.validation.meaning import sampled_texts
 from orchestai.validation.settings import GateSettings
 from orchestai.validation.source import Source
 from orchestai.validation.space import Space, fit_space
@@ -41,6 +42,8 @@ class ReferenceProfile:
         cascade: The trained cascade.
         described: Its sample, each row described without itself.
         reach: Distance to the third nearest reference row beyond which a row belongs to no cell.
+        texts: Texts of some of its rows.
+        kind: `given`, `blocks` or `none`: where the reference comes from.
     """
 
     settings: GateSettings
@@ -56,6 +59,7 @@ class ReferenceProfile:
     holdout_state: TableState | None
     columns: tuple[str, ...]
     reach: float = np.inf
+    texts: tuple[str, ...] = ()
     _nulls: OrderedDict[int, tuple[Summary, Summary]] = field(default_factory=OrderedDict, repr=False)
     _drawn: dict[tuple[str | int, ...], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
@@ -85,6 +89,7 @@ class ReferenceProfile:
         encoder, kind = encoder_of(raw, label)
         state = accumulate(source, encoder, settings, rows=rows)
         profile = profile_of(state, encoder, kind, settings, tuple(raw.column_names))
+        profile.texts = sampled_texts(raw, encoder.columns, settings)
         if holdout is not None and profile.space is not None:
             profile.holdout_state = accumulate(holdout, encoder, settings)
             assert profile.holdout_state.sample.rows is not None

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestai.validation.localize import RowScores
+from orchestai.validation.neartext import Sketches
 from orchestai.validation.profile import ReferenceProfile
 from orchestai.validation.result import DimensionScore, Recommendation
 from orchestai.validation.scoring import collapse_score, score_dimensions
 from orchestai.validation.settings import GateSettings
 from orchestai.validation.states.hashes import HashCounts
+from orchestai.validation.states.sample import RowSample
 from orchestai.validation.states.table import TableState
 from orchestai.validation.summary import Described
 
@@ -119,6 +121,7 @@ def _fixes(
         words = {
             "repeated": ("drop_repeated", "Drop rows that repeat another one", "Keep the first of each."),
             "copied": ("drop_copied", "Drop rows that stand in the reference", "They teach nothing new."),
+            "near_repeated": ("drop_near_repeated", "Drop texts that nearly repeat another one", "Keep the first."),
             "label": ("review_labels", "Correct or drop rows with doubtful labels", "Another class fits them better."),
             "outlier": ("drop_outliers", "Drop rows that lie outside the reference", "Nothing like them is known."),
         }
@@ -160,6 +163,8 @@ def _dropper(
             coarse = HashCounts(
                 coarse.size, coarse.hashes[theirs], coarse.counts[theirs], int(coarse.counts[theirs].sum())
             )
+        if name == "near_repeated" and state.texts is not None:
+            state = replace(state, texts=_kept(state.texts, ~scores.named[name], scores.first))
         rows = max(int(keep.mean() * state.rows), 1)
         kept = np.flatnonzero(keep)
         sample = state.sample
@@ -168,6 +173,13 @@ def _dropper(
         return replace(state, rows=rows, exact=exact, coarse=coarse, sample=sample), table.take(kept)
 
     return apply
+
+
+def _kept(texts: RowSample[Sketches], keep: NDArray[np.bool_], first: int) -> RowSample[Sketches]:
+    """Return the sketches of the rows that are kept."""
+    left = np.flatnonzero(keep[texts.index - first])
+    rows = texts.rows.take(left) if texts.rows is not None else None
+    return replace(texts, index=texts.index[left], rows=rows)
 
 
 def _with_counts(hashes: HashCounts, counts: NDArray[np.int64]) -> HashCounts:

@@ -7,11 +7,13 @@ from typing import NamedTuple
 from orchestai.validation.accumulate import accumulate
 from orchestai.validation.calibrate import combined, dimension, not_measurable
 from orchestai.validation.collapse import MEASURES, NOTHING
+from orchestai.validation.collapse.pattern_repetition import _excess as excess
 from orchestai.validation.compare import Comparison
 from orchestai.validation.decide import Decision, decide
 from orchestai.validation.diversity import measure_diversity
+from orchestai.validation.neartext import find_near
 from orchestai.validation.profile import ReferenceProfile
-from orchestai.validation.result import DimensionScore, DiversityScores
+from orchestai.validation.result import DimensionScore, DiversityScores, Reading
 from orchestai.validation.settings import DIMENSIONS, GateSettings
 from orchestai.validation.source import Source, TableLike
 
@@ -23,6 +25,8 @@ def score_dimensions(given: Comparison, settings: GateSettings) -> dict[str, Dim
     found: dict[str, DimensionScore] = {}
     for name, measure in MEASURES.items():
         readings, detail = measure(given)
+        if name == "pattern_repetition":
+            readings, detail = _with_texts(given, readings, detail)
         found[name] = dimension(
             readings,
             warn=settings.warn_threshold,
@@ -31,6 +35,19 @@ def score_dimensions(given: Comparison, settings: GateSettings) -> dict[str, Dim
             detail=detail,
         )
     return found
+
+
+def _with_texts(
+    given: Comparison, readings: list[Reading | None], detail: dict[str, object]
+) -> tuple[list[Reading | None], dict[str, object]]:
+    """Add texts that nearly repeat another one, beyond what is natural in the reference."""
+    mine, theirs = find_near(given.table_state.texts), find_near(given.reference_state.texts)
+    if mine is None or theirs is None:
+        return readings, detail
+    draws = given.settings.null_draws
+    found = excess("nearly repeated texts", mine.counts(), theirs.counts(), given.rng(88), draws)
+    shares = {"nearly_repeated_texts": mine.share, "nearly_repeated_texts_reference": theirs.share}
+    return [*readings, found], detail | shares
 
 
 def collapse_score(dimensions: dict[str, DimensionScore]) -> float | None:

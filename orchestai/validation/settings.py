@@ -66,6 +66,9 @@ class GateSettings(Record):
         max_problem_rows: Most rows that are listed.
         chunk_rows: Rows held decoded at a time.
         cascade_rows: Rows that the cascade learns from.
+        near_text_rows: Rows whose texts are looked at for near repetition, a sample if there are more; 0 means none.
+        embedding_rows: Rows whose texts are embedded for semantic diversity; 0 switches it off.
+        embedding_seconds: Longest time for embedding; where it would take longer, it is left out and said so.
         seed: Seed of everything random.
         prices: Price list of the recommendations.
     """
@@ -83,6 +86,9 @@ class GateSettings(Record):
     max_problem_rows: int = Field(10_000, ge=1)
     chunk_rows: int = Field(65_536, ge=1)
     cascade_rows: int = Field(60_000, ge=200)
+    near_text_rows: int = Field(50_000, ge=0)
+    embedding_rows: int = Field(300, ge=0, le=5_000)
+    embedding_seconds: float = Field(30.0, ge=0)
     seed: int = 0
     prices: PriceList = PriceList()
 

@@ -1,8 +1,14 @@
-"""Runs a declared suite with Great Expectations: in memory, without progress bars, files or network."""
+"""Runs a declared suite with Great Expectations: in memory, without progress bars, files or network.
+
+Rules that the library has no name for become rules that it has: `relationships` a set of values, `freshness` a range of
+the newest value; both are applied to a column made for the rule.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestai.config import Expectation, ExpectationSuite
@@ -12,7 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+Related = Callable[[str, str], Collection[Any] | None]
+"""Gives the values of a column of another table, None where there is no such table or column."""
+
+_CLOCK_SLACK = timedelta(minutes=5)
 _SHOWN = 3
+_SHOWN_ROWS = 5
 _SHOWN_CHARS = 60
 
 _EXPECTATIONS = {
@@ -24,8 +35,13 @@ _EXPECTATIONS = {
     "matches": "ExpectColumnValuesToMatchRegex",
     "row_count": "ExpectTableRowCountToBeBetween",
     "column_exists": "ExpectColumnToExist",
+    "accepted_range": "ExpectColumnValuesToBeBetween",
+    "relationships": "ExpectColumnValuesToBeInSet",
+    "freshness": "ExpectColumnMaxToBeBetween",
 }
 _ARGUMENTS = {"min": "min_value", "max": "max_value", "values": "value_set", "regex": "regex"}
+_MADE = ("relationships", "freshness")
+"""Rules about a column that is made for them."""
 _REMEDIES = {
     "not_null": "Find out which writer leaves it empty, or drop these rows.",
     "unique": "Remove the rows that repeat a value.",
@@ -35,14 +51,25 @@ _REMEDIES = {
     "matches": "Correct these values, or the pattern in the suite.",
     "row_count": "Collect more data, or change the range in the suite.",
     "column_exists": "Write the column, or take the rule out of the suite.",
+    "accepted_range": "Look at these rows, or widen the range in the suite.",
+    "relationships": "Add what is missing to the other table, or drop these rows.",
+    "freshness": "Find out why nothing new arrives, or raise `max_age_hours` in the suite.",
 }
 
 
-def run_suite(table: pa.Table, suite: ExpectationSuite) -> tuple[list[Gate], str]:
+def run_suite(
+    table: pa.Table, suite: ExpectationSuite, *, related: Related | None = None, now: datetime | None = None
+) -> tuple[list[Gate], str]:
     """Apply every rule of `suite` to `table`; returns a gate a rule, in order, and the library's version.
 
     A rule about a column that the table lacks fails; a rule that cannot be evaluated, such as a range of
     texts, fails and says why.
+
+    Args:
+        table: The table.
+        suite: Its rules.
+        related: Finds the other tables of `relationships`.
+        now: What `freshness` is measured from; null is the clock.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library imports modules that Python has deprecated
@@ -61,12 +88,26 @@ def run_suite(table: pa.Table, suite: ExpectationSuite) -> tuple[list[Gate], str
     asset = context.data_sources.add_pandas("memory").add_dataframe_asset(suite.table)
     columns = list(dict.fromkeys(rule.column for rule in present if rule.column is not None))
     frame = _to_pandas(table, columns)
+    moment = now or datetime.now(UTC)
+    sets = {}
+    for place, rule in enumerate(suite.expectations):
+        if rule in present and rule.type in _MADE:
+            if rule.type == "relationships":
+                sets[place] = _values_of(rule, related)
+            frame[_made(rule, place)] = _made_column(frame[rule.column], rule, sets.get(place))
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
-    rules = [_translate(rule, place) for place, rule in enumerate(suite.expectations) if rule in present]
-    outcome = batch.validate(gx.ExpectationSuite(name=suite.table, expectations=rules), result_format="BASIC")
+    rules = [
+        _translate(rule, place, sets.get(place), moment)
+        for place, rule in enumerate(suite.expectations)
+        if rule in present and (rule.type != "relationships" or sets[place] is not None)
+    ]
+    outcome = batch.validate(gx.ExpectationSuite(name=suite.table, expectations=rules), result_format="SUMMARY")
     # Results come grouped by column; the place in our suite travels along in `meta`.
     results = {_place(result): result for result in outcome.results}
-    gates = [_to_gate(rule, results.get(place)) for place, rule in enumerate(suite.expectations)]
+    gates = [
+        _no_relation(rule) if place in sets and sets[place] is None else _to_gate(rule, results.get(place), moment)
+        for place, rule in enumerate(suite.expectations)
+    ]
     return gates, str(gx.__version__)
 
 
@@ -93,10 +134,60 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _translate(rule: Expectation, place: int) -> Any:
+def _made(rule: Expectation, place: int) -> str:
+    """Return the name of the column that is made for a rule; no table has one like it."""
+    return f"\x00{rule.type} {place}" if rule.type in _MADE else str(rule.column)
+
+
+def _made_column(column: pd.Series, rule: Expectation, known: Collection[Any] | None) -> pd.Series:
+    """Return moments for `freshness`; for `relationships` the value, of a list the first that is not known."""
+    import pandas as pd
+
+    if rule.type == "freshness":
+        texts = {"format": "ISO8601"} if column.dtype == object or pd.api.types.is_string_dtype(column) else {}
+        return pd.to_datetime(column, utc=True, errors="coerce", **texts)
+    values = known if known is not None else ()
+
+    def one(value: Any) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        items = [item for item in value if item is not None]
+        return next((item for item in items if item not in values), items[0] if items else None)
+
+    return pd.Series([one(value) for value in column], index=column.index, dtype=object)
+
+
+def _values_of(rule: Expectation, related: Related | None) -> Collection[Any] | None:
+    found = related(rule.kwargs["to"], rule.kwargs["field"]) if related is not None else None
+    return None if found is None else frozenset(value for value in found if value is not None)
+
+
+def _no_relation(rule: Expectation) -> Gate:
+    return Gate(
+        name=f"{rule.column}: relationships",
+        observed=f"there is no {rule.kwargs['to']}.{rule.kwargs['field']}",
+        allowed=_allowed(rule),
+        severity=rule.severity,
+        passed=False,
+        remedy=f"Make the table {rule.kwargs['to']!r} first, or name another one in the suite.",
+    )
+
+
+def _translate(rule: Expectation, place: int, known: Collection[Any] | None, now: datetime) -> Any:
     """Return the library's expectation for `rule`."""
     from great_expectations import expectations
 
+    if rule.type == "relationships":
+        return expectations.ExpectColumnValuesToBeInSet(
+            column=_made(rule, place), value_set=list(known or ()), meta={"place": place}
+        )
+    if rule.type == "freshness":
+        return expectations.ExpectColumnMaxToBeBetween(
+            column=_made(rule, place),
+            min_value=now - timedelta(hours=rule.kwargs["max_age_hours"]),
+            max_value=now + _CLOCK_SLACK,
+            meta={"place": place},
+        )
     arguments = {_ARGUMENTS[name]: value for name, value in rule.kwargs.items()}
     if rule.type in ("length_between", "row_count"):  # counts: the library refuses 3.0
         arguments = {name: None if value is None else int(value) for name, value in arguments.items()}
@@ -111,11 +202,11 @@ def _place(result: Any) -> int:
     return int(result.expectation_config.meta["place"])
 
 
-def _to_gate(rule: Expectation, result: Any) -> Gate:
+def _to_gate(rule: Expectation, result: Any, now: datetime) -> Gate:
     passed = result is not None and bool(result.success)
     return Gate(
         name=f"{rule.column}: {rule.type}" if rule.column else rule.type,
-        observed=_observed(result),
+        observed=_age(result, now) if rule.type == "freshness" else _observed(result),
         allowed=_allowed(rule),
         severity=rule.severity,
         passed=passed,
@@ -142,7 +233,25 @@ def _observed(result: Any) -> str:
         return f"0 of {total:,} rows break it"
     values = dict.fromkeys(repr(value)[:_SHOWN_CHARS] for value in found["partial_unexpected_list"])
     shown = ", ".join(list(values)[:_SHOWN])
-    return f"{count:,} of {total:,} rows break it, such as {shown}"
+    places = found.get("partial_unexpected_index_list") or []
+    more = ", ..." if count > len(places[:_SHOWN_ROWS]) else ""
+    rows = f" (rows {', '.join(str(row) for row in places[:_SHOWN_ROWS])}{more})" if places else ""
+    return f"{count:,} of {total:,} rows break it, such as {shown}{rows}"
+
+
+def _age(result: Any, now: datetime) -> str:
+    """Say how old the newest value is."""
+    if result is None:
+        return "no such column"
+    newest = result.result.get("observed_value")
+    if newest is None or newest != newest:
+        return "no moment in it"
+    if isinstance(newest, str):
+        newest = datetime.fromisoformat(newest)
+    hours = (now - newest).total_seconds() / 3600
+    if hours < 0:
+        return f"newest {newest:%Y-%m-%d %H:%M} UTC, {-hours:,.1f} hours in the future"
+    return f"newest {newest:%Y-%m-%d %H:%M} UTC, {hours:,.1f} hours old"
 
 
 def _problem(info: dict[str, Any]) -> str:
@@ -167,6 +276,10 @@ def _allowed(rule: Expectation) -> str:
             return f"matches {rule.kwargs['regex']}"
         case "column_exists":
             return "the column exists"
+        case "relationships":
+            return f"every value stands in {rule.kwargs['to']}.{rule.kwargs['field']}"
+        case "freshness":
+            return f"newest value at most {rule.kwargs['max_age_hours']:,g} hours old"
     unit = {"length_between": " characters", "row_count": " rows"}.get(rule.type, "")
     if low is None:
         return f"at most {high:,g}{unit}"

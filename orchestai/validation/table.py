@@ -17,7 +17,7 @@ from orchestai.validation.report import (
     ValidationReport,
     ValidationThresholds,
 )
-from orchestai.validation.suite import run_suite
+from orchestai.validation.suite import Related, run_suite
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +58,7 @@ def validate_table(
     thresholds: ValidationThresholds | None = None,
     learned_columns: tuple[str, ...] = LEARNED_COLUMNS,
     label_columns: tuple[str, ...] = LABEL_COLUMNS,
+    related: Related | None = None,
 ) -> ValidationReport:
     """Check `table` against its schema, its declared suite and the thresholds.
 
@@ -68,6 +69,7 @@ def validate_table(
         thresholds: What it must keep to beside the suite.
         learned_columns: What two rows must share to be duplicates.
         label_columns: Columns whose balance is measured, as far as they hold names and not ids.
+        related: Finds the other tables that the suite's `relationships` name.
 
     Raises:
         DataError: The file is missing or damaged. A table that is read but unfit is refused, not raised.
@@ -84,7 +86,7 @@ def validate_table(
         for column in label_columns
         if column in table.column_names and _holds_names(table.schema.field(column).type)
     }
-    rules, version = run_suite(table, suite)
+    rules, version = run_suite(table, suite, related=related)
     gates = [
         *([_schema_gate(table, schema)] if schema is not None else []),
         _rows_gate(table, limits),

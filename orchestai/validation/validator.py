@@ -24,7 +24,9 @@ from orchestai.validation.diversity import measure_diversity
 from orchestai.validation.localize import RowScores, fuse, score_rows
 from orchestai.validation.localize.cells import LOOKED_AT, find_cells
 from orchestai.validation.localize.rows import trees_judge
+from orchestai.validation.meaning import Meaning, measure_meaning, sampled_texts
 from orchestai.validation.monitor import Monitor
+from orchestai.validation.neartext import find_near
 from orchestai.validation.profile import ReferenceProfile, encoder_of, profile_of
 from orchestai.validation.recommend import recommend
 from orchestai.validation.result import (
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
     from orchestai.validation.cascade import Cascade
 
+NATURAL_NEAR = 0.2
+"""Beyond this share of texts that nearly repeat another one, they are made from templates."""
 STAGES = ("load", "diversity", "cascade", "collapse", "localize", "recommend")
 Order = Literal["time"] | None
 OnStage = Callable[[str, int, int], None]
@@ -86,11 +90,11 @@ class _Run:
         with self.monitor.stage(name):
             try:
                 yield
-            except (MemoryError, ArithmeticError, LookupError, ValueError, TypeError, RuntimeError) as error:
-                self.fail(name, error)
             except OrchestAIError as error:
                 if name == "load":
                     raise
+                self.fail(name, error)
+            except Exception as error:  # whatever fails in one stage must not lose what the others found
                 self.fail(name, error)
 
     def fail(self, name: str, error: BaseException) -> None:
@@ -226,13 +230,15 @@ class DatasetValidator:
             self._load(run, source, reference, holdout, label, order)
         assert run.state is not None
         assert run.profile is not None
-        # Diversity needs no network and the cascade no diversity: they share the machine.
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="validation") as pool:
-            diversity = pool.submit(self._diversity, run)
-            cascade = pool.submit(self._cascade, run, source)
-            diversity.result()
-            cascade.result()
-        self._collapse(run)
+        # These three need only what was loaded, and not each other: they share the machine.
+        with ThreadPoolExecutor(max_workers=3, thread_name_prefix="validation") as pool:
+            stages = [
+                pool.submit(self._diversity, run, source),
+                pool.submit(self._cascade, run, source),
+                pool.submit(self._collapse, run),
+            ]
+            for stage in stages:
+                stage.result()
         self._localize(run, source)
         self._recommend(run)
         result = self._result(run, source, content)
@@ -295,11 +301,30 @@ class DatasetValidator:
                 run.table = run.profile.describe(run.state)
         _note_columns(run, source)
 
-    def _diversity(self, run: _Run) -> None:
+    def _diversity(self, run: _Run, source: Source) -> None:
         with run.stage("diversity"):
             assert run.profile is not None
             assert run.state is not None
-            run.diversity = measure_diversity(run.profile, run.state, run.table, with_reference=run.reference != "none")
+            run.diversity = measure_diversity(
+                run.profile,
+                run.state,
+                run.table,
+                with_reference=run.reference != "none",
+                meaning=self._meaning(run, source),
+            )
+            note = run.diversity.detail.get("texts", "")
+            if "not embedded" in note:
+                run.warnings.append(f"Semantic diversity rests on words only: {note}.")
+
+    def _meaning(self, run: _Run, source: Source) -> Meaning | None:
+        assert run.profile is not None
+        columns = run.profile.encoder.columns
+        if not self.settings.embedding_rows or not any(column.kind == "text" for column in columns):
+            return None
+        raw = run.raw
+        if raw is None:
+            raw, _ = sample_raw(source, self.settings.embedding_rows, self.settings.seed, rows=run.rows)
+        return measure_meaning(sampled_texts(raw, columns, self.settings), run.profile.texts, self.settings)
 
     def _cascade(self, run: _Run, source: Source) -> None:
         with run.stage("cascade"):
@@ -360,6 +385,7 @@ class DatasetValidator:
                     rows=look_at,
                     from_reference=run.reference != "none",
                 )
+            _name_near_texts(run, run.scores)
             run.localization = fuse(run.scores, cells, limit=self.settings.max_problem_rows)
 
     def _recommend(self, run: _Run) -> None:
@@ -455,6 +481,29 @@ class DatasetValidator:
         self._memory[key] = result
         if self._disk is not None:
             self._disk.put(key, result)
+
+
+def _name_near_texts(run: _Run, scores: RowScores) -> None:
+    """Add the rows whose texts nearly repeat an earlier one, unless that is natural here."""
+    assert run.state is not None
+    assert run.profile is not None
+    near = find_near(run.state.texts)
+    if near is None:
+        return
+    usual = near if run.reference == "none" else find_near(run.profile.state.texts)
+    looked = len(run.state.texts.index) if run.state.texts is not None else 0
+    if looked < run.state.rows:
+        run.warnings.append(f"Texts that nearly repeat another one were looked for in a sample of {looked:,} rows.")
+    if usual is not None and usual.share > NATURAL_NEAR:
+        run.warnings.append(f"{100 * usual.share:.0f} % of the texts nearly repeat another one; that names no rows.")
+        return
+    named = np.zeros(len(next(iter(scores.named.values()))), bool)
+    named[near.index[near.later] - scores.first] = True
+    for other in ("repeated", "copied"):
+        if other in scores.named:
+            named &= ~scores.named[other]
+    scores.named["near_repeated"] = named
+    scores.strength["near_repeated"] = np.where(named, 0.8, 0.0).astype(np.float32)
 
 
 def _rows_to_look_at(state: TableState, rows: range | None) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestai.app.places import execution_tables, executions_folder
+from orchestai.app.places import execution_tables, executions_folder, related_values
 from orchestai.config import Project
 from orchestai.logs import table_path
 from orchestai_assets import keys
@@ -58,7 +58,9 @@ def execution_logs_expectations(
     from orchestai.validation.suite import run_suite
 
     table = read_table(_tables(context, orchestai.project))
-    gates, _ = run_suite(table, orchestai.project.expectations["execution_logs"])
+    gates, _ = run_suite(
+        table, orchestai.project.expectations["execution_logs"], related=related_values(orchestai.project)
+    )
     yield from gate_results(keys.EXECUTION_LOGS, "expectations", gates)
 
 

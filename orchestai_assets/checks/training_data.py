@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from orchestai.app.places import training_folder
+from orchestai.app.places import related_values, training_folder
 from orchestai.contracts import PlanExample, Subtask, WorkflowGraph
 from orchestai.errors import PlanError
 from orchestai_assets import keys
@@ -30,7 +30,7 @@ def training_data_expectations(orchestai: OrchestAIResource) -> Iterator[dg.Asse
 
     project = orchestai.project
     table = read_training_data(training_folder(project)).table
-    gates, _ = run_suite(table, project.expectations["training_data"])
+    gates, _ = run_suite(table, project.expectations["training_data"], related=related_values(project))
     yield from gate_results(keys.TRAINING_DATA, "expectations", gates)
 
 

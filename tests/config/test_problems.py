@@ -141,7 +141,7 @@ def test_the_copy_itself_is_right(folder: Path) -> None:
             "type: accepted_value",
             "expectations[8].type",
             "must be one of not_null, unique, accepted_values, between, matches, row_count, column_exists, "
-            "length_between, got 'accepted_value'.",
+            "length_between, relationships, accepted_range, freshness, got 'accepted_value'.",
             "Did you mean 'accepted_values'?",
         ),
         (

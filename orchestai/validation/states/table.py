@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from orchestai.validation.columns import CODES
 from orchestai.validation.encode import Encoder
+from orchestai.validation.neartext import Sketches, sketch
 from orchestai.validation.settings import GateSettings
 from orchestai.validation.states.hashes import HashCounts
 from orchestai.validation.states.sample import RowSample
@@ -54,6 +55,7 @@ class TableState:
         exact: Distinct rows.
         coarse: Distinct rows after quantising.
         sample: Encoded sample.
+        texts: Sketches of the texts of a sample; None without text columns.
     """
 
     rows: int
@@ -62,6 +64,7 @@ class TableState:
     exact: HashCounts
     coarse: HashCounts
     sample: RowSample[SampleRows]
+    texts: RowSample[Sketches] | None = None
 
     @classmethod
     def of(
@@ -71,7 +74,7 @@ class TableState:
         offset: int,
         settings: GateSettings,
         *,
-        held: RowSample[SampleRows] | None = None,
+        held: TableState | None = None,
     ) -> TableState:
         """Make the state of one chunk that begins at row `offset`.
 
@@ -80,7 +83,7 @@ class TableState:
             batch: The rows.
             offset: Number of its first row.
             settings: Sizes.
-            held: A sample that this state will be merged into: rows that cannot enter it are not encoded.
+            held: A state that this one will be merged into: rows that cannot enter its samples are not encoded.
         """
         found = encoder.encode(batch, features=False)
         counts = (
@@ -90,7 +93,7 @@ class TableState:
         )
         empty: RowSample[SampleRows] = RowSample.empty(settings.sample_rows, settings.seed)
         index = np.arange(offset, offset + batch.num_rows)
-        wanted = (held or empty).wanted(index)
+        wanted = (held.sample if held is not None else empty).wanted(index)
         return cls(
             rows=batch.num_rows,
             counts=counts.astype(np.int64),
@@ -98,6 +101,7 @@ class TableState:
             exact=HashCounts.of(found.exact, settings.exact_hashes),
             coarse=HashCounts.of(found.coarse, settings.exact_hashes),
             sample=empty.add(index[wanted], encode_rows(encoder, batch, wanted)),
+            texts=_sketched(encoder, batch, index, settings, held),
         )
 
     def merge(self, other: TableState) -> TableState:
@@ -109,7 +113,36 @@ class TableState:
             exact=self.exact.merge(other.exact),
             coarse=self.coarse.merge(other.coarse),
             sample=self.sample.merge(other.sample),
+            texts=_joined(self.texts, other.texts),
         )
+
+
+def _sketched(
+    encoder: Encoder, batch: pa.RecordBatch, index: NDArray[np.int64], settings: GateSettings, held: TableState | None
+) -> RowSample[Sketches] | None:
+    """Return the sketches of the rows that can enter the sample; None where there is no text."""
+    names = [c.name for c in encoder.used if c.kind == "text" and not c.numeric and c.name in batch.schema.names]
+    names = [name for name in names if _is_text(batch.schema.field(name).type)]
+    if not names or not settings.near_text_rows:
+        return None
+    import pyarrow as pa
+
+    empty: RowSample[Sketches] = RowSample.empty(settings.near_text_rows, settings.seed)
+    before = held.texts if held is not None and held.texts is not None else empty
+    wanted = before.wanted(index)
+    return empty.add(index[wanted], sketch([batch.column(name).take(pa.array(wanted)) for name in names]))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind))
+
+
+def _joined(left: RowSample[Sketches] | None, right: RowSample[Sketches] | None) -> RowSample[Sketches] | None:
+    if left is None or right is None:
+        return left if right is None else right
+    return left.merge(right)
 
 
 def encode_rows(encoder: Encoder, batch: pa.RecordBatch, places: NDArray[np.int64]) -> SampleRows:
