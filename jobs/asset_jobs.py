@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from jobs.keys import INGEST_AND_VALIDATE, TRAIN_PLANNER
+from jobs.keys import INGEST_AND_VALIDATE, TRAIN_PLANNER, TRAIN_ROUTER
 from orchestai.config import Project
 from orchestai_assets import keys
 from resources.executors import executor_for
@@ -31,4 +31,20 @@ def train_planner_job(project: Project) -> UnresolvedJob:
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         description="Validates all execution logs, prepares training data, trains Phase 1 and reports on it.",
+    )
+
+
+def train_router_job(project: Project) -> UnresolvedJob:
+    """Return the job that makes the outcome tables and trains the router; a refused dataset stops it before that."""
+    return dg.define_asset_job(
+        TRAIN_ROUTER,
+        selection=dg.AssetSelection.assets(
+            keys.DATASET_VALIDATION,
+            keys.ROUTING_OUTCOMES,
+            keys.WORKER_METRICS,
+            keys.FEATURES,
+            keys.ROUTER_CHECKPOINT,
+        ),
+        executor_def=executor_for(project.dagster),
+        description="Validates all execution logs, makes the tables of outcomes and trains the router.",
     )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from jobs.asset_jobs import ingest_and_validate_job, train_planner_job
+from jobs.asset_jobs import ingest_and_validate_job, train_planner_job, train_router_job
 from jobs.collect_executions import collect_executions_job
 from jobs.live_instruction import live_instruction_job
 from orchestai.config import Project, load_project
@@ -27,6 +27,7 @@ def build_definitions(project: Project) -> dg.Definitions:
         jobs=[
             ingest_and_validate_job(project),
             train_planner_job(project),
+            train_router_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
         ],

@@ -15,7 +15,7 @@ from orchestai.config.profiles import ProfileConfig, ProjectFile
 from orchestai.config.prompts import PromptsFile
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.sources import SourcesFile
-from orchestai.config.training import Phase1Config, RewardConfig, TrainingDataConfig
+from orchestai.config.training import Phase1Config, RewardConfig, RouterConfig, TrainingDataConfig
 from orchestai.errors import ConfigProblem
 
 SUFFIXES = (".yml", ".yaml")
@@ -48,6 +48,7 @@ WORKERS = Kind("workers", WorkersFile, "workers", required=True)
 TASK_TYPES = Kind("task_types", TaskTypesFile, "task_types", required=True)
 EXPECTATIONS = Kind("expectations", ExpectationSuite, "expectations")
 PHASE1 = Kind("training_phase1", Phase1Config, "training/phase1.yml")
+ROUTER = Kind("training_router", RouterConfig, "training/router.yml")
 TRAINING_DATA = Kind("training_data", TrainingDataConfig, "training/data.yml")
 REWARDS = Kind("rewards", RewardConfig, "rewards")
 ARMS = Kind("arms", ArmsConfig, "arms/default.yml")
@@ -62,6 +63,7 @@ KINDS = (
     TASK_TYPES,
     EXPECTATIONS,
     PHASE1,
+    ROUTER,
     TRAINING_DATA,
     REWARDS,
     REFLEX,

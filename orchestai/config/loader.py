@@ -21,6 +21,7 @@ from orchestai.config.files import (
     PROMPTS,
     REFLEX,
     REWARDS,
+    ROUTER,
     SOURCES,
     TASK_TYPES,
     TRAINING_DATA,
@@ -36,7 +37,7 @@ from orchestai.config.reflex import ReflexConfig
 from orchestai.config.rendering import render_document
 from orchestai.config.settings import Settings
 from orchestai.config.targets import Selection, merge_target, select_target
-from orchestai.config.training import Phase1Config, RewardConfig, TrainingConfig, TrainingDataConfig
+from orchestai.config.training import Phase1Config, RewardConfig, RouterConfig, TrainingConfig, TrainingDataConfig
 from orchestai.contracts import TaskCatalog, WorkerCatalog
 from orchestai.errors import ConfigError, ConfigProblem
 
@@ -126,7 +127,19 @@ class _Loading:
 
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
-        for kind in (SOURCES, WORKERS, TASK_TYPES, EXPECTATIONS, PHASE1, TRAINING_DATA, REWARDS, REFLEX, PROMPTS, ARMS):
+        for kind in (
+            SOURCES,
+            WORKERS,
+            TASK_TYPES,
+            EXPECTATIONS,
+            PHASE1,
+            ROUTER,
+            TRAINING_DATA,
+            REWARDS,
+            REFLEX,
+            PROMPTS,
+            ARMS,
+        ):
             parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
@@ -151,6 +164,7 @@ class _Loading:
         rewards = dict(zip(names, parts[REWARDS.name], strict=True))
         data: TrainingDataConfig = (parts[TRAINING_DATA.name] or [TrainingDataConfig()])[0]
         phase1: Phase1Config = (parts[PHASE1.name] or [Phase1Config()])[0]
+        router: RouterConfig = (parts[ROUTER.name] or [RouterConfig()])[0]
         arms: ArmsConfig = (parts[ARMS.name] or [ArmsConfig()])[0]
         reflex: ReflexConfig = (parts[REFLEX.name] or [ReflexConfig()])[0]
         return Project(
@@ -171,7 +185,7 @@ class _Loading:
             endpoint=sections.endpoint,
             simulator=sections.simulator,
             service=sections.service,
-            training=TrainingConfig(**dict(data), phase1=phase1),
+            training=TrainingConfig(**dict(data), phase1=phase1, router=router),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             prompts=tuple(prompt for file in parts[PROMPTS.name] for prompt in file.prompts),
             expectations={suite.table: suite for suite in suites},

@@ -5,9 +5,13 @@ import dagster as dg
 from orchestai.config import Project
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.execution_logs import execution_logs_asset
+from orchestai_assets.assets.features import features
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
+from orchestai_assets.assets.router_checkpoint import router_checkpoint
+from orchestai_assets.assets.routing_outcomes import routing_outcomes
 from orchestai_assets.assets.training_data import training_data
+from orchestai_assets.assets.worker_metrics import worker_metrics
 
 
 def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -18,4 +22,8 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         training_data,
         phase1_checkpoint_asset(project.dagster),
         phase1_report,
+        routing_outcomes,
+        worker_metrics,
+        features,
+        router_checkpoint,
     ]

@@ -6,6 +6,12 @@ from orchestai_assets.checks.dataset_validation import dataset_verdict
 from orchestai_assets.checks.execution_logs import execution_logs_expectations, execution_logs_schema
 from orchestai_assets.checks.phase1_checkpoint import phase1_loss
 from orchestai_assets.checks.phase1_report import phase1_not_worse_than_rules, phase1_valid_dags
+from orchestai_assets.checks.routing import (
+    router_calibrated,
+    router_not_worse,
+    routing_outcomes_ranges,
+    worker_metrics_add_up,
+)
 from orchestai_assets.checks.training_data import (
     training_data_enough_rows,
     training_data_expectations,
@@ -27,4 +33,8 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
         phase1_loss,
         phase1_valid_dags,
         phase1_not_worse_than_rules,
+        routing_outcomes_ranges,
+        worker_metrics_add_up,
+        router_calibrated,
+        router_not_worse,
     ]
