@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from jobs.keys import CHECK_FRESHNESS, INGEST_AND_VALIDATE, TRAIN_EVERYTHING, TRAIN_PLANNER, TRAIN_POLICY
+from jobs.keys import CHECK_FRESHNESS, INGEST_AND_VALIDATE, TRAIN_EVERYTHING, TRAIN_PLANNER, TRAIN_POLICY, TRAIN_ROUTER
 from orchestai.config import Project
 from orchestai_assets import keys
 from resources.executors import executor_for
@@ -79,4 +79,20 @@ def train_policy_job(project: Project) -> UnresolvedJob:
         selection=dg.AssetSelection.assets(keys.PHASE2_CHECKPOINT, keys.PHASE2_REPORT),
         executor_def=executor_for(project.dagster),
         description="Trains Phase 2 from the Phase 1 checkpoint and reports on it.",
+    )
+
+
+def train_router_job(project: Project) -> UnresolvedJob:
+    """Return the job that makes the outcome tables and trains the router; a refused dataset stops it before that."""
+    return dg.define_asset_job(
+        TRAIN_ROUTER,
+        selection=dg.AssetSelection.assets(
+            keys.DATASET_VALIDATION,
+            keys.ROUTING_OUTCOMES,
+            keys.WORKER_METRICS,
+            keys.FEATURES,
+            keys.ROUTER_CHECKPOINT,
+        ),
+        executor_def=executor_for(project.dagster),
+        description="Validates all execution logs, makes the tables of outcomes and trains the router.",
     )

@@ -28,7 +28,7 @@ def plan(context: dg.OpExecutionContext, config: LiveInstructionConfig, orchesta
     given = config.to_plan()
     with orchestai.runtime(log=False, learned=given is None) as runtime:
         instruction = runtime.call(runtime.executions.admit(config.to_instruction(context.run_id)))
-        made = given or runtime.plan(instruction)
+        made = given or runtime.plan(instruction, execution_id=context.run_id)
     context.add_output_metadata(
         {
             "planner": made.planner,

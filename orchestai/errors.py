@@ -410,6 +410,7 @@ class InfeasibleError(ResourceLimitError):
         best_success: The most success that can be had within the other limits.
         fastest_ms: The least time within the other limits.
         cheapest_workers: Columns of the workers of that cheapest plan.
+        cheapest_names: Their names, where they are known.
     """
 
     code = "infeasible"
@@ -424,6 +425,7 @@ class InfeasibleError(ResourceLimitError):
         best_success: float | None,
         fastest_ms: float | None,
         cheapest_workers: tuple[int, ...] = (),
+        cheapest_names: tuple[str, ...] = (),
     ) -> None:
         limits = [
             None if budget_usd is None else f"a budget of ${budget_usd:.6f}",
@@ -435,6 +437,8 @@ class InfeasibleError(ResourceLimitError):
             None if best_success is None else f"a success target of {best_success:.4f}",
             None if fastest_ms is None else f"a limit of {fastest_ms:.0f} ms",
         ]
+        if cheapest_usd is not None and cheapest_names:
+            ways[0] = f"{ways[0]} ({', '.join(cheapest_names)})"
         found = " or ".join(filter(None, ways))
         super().__init__(
             f"No assignment of workers keeps to {' and '.join(filter(None, limits))}.",
@@ -447,6 +451,7 @@ class InfeasibleError(ResourceLimitError):
         self.best_success = best_success
         self.fastest_ms = fastest_ms
         self.cheapest_workers = cheapest_workers
+        self.cheapest_names = cheapest_names
 
 
 class DeadlineExceededError(ResourceLimitError):

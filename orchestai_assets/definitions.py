@@ -8,6 +8,7 @@ from jobs.asset_jobs import (
     train_everything_job,
     train_planner_job,
     train_policy_job,
+    train_router_job,
 )
 from jobs.collect_executions import collect_executions_job
 from jobs.compact_logs import compact_logs_job
@@ -38,6 +39,7 @@ def build_definitions(project: Project) -> dg.Definitions:
             train_planner_job(project),
             train_everything_job(project),
             train_policy_job(project),
+            train_router_job(project),
             live_instruction_job(project),
             collect_executions_job(project),
             validate_file_job(project),

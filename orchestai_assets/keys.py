@@ -23,6 +23,14 @@ ANOMALY_MODEL = dg.AssetKey("anomaly_model")
 DATA = "data"
 PLANNER = "planner"
 WORKERS = "workers"
+ROUTING_OUTCOMES = dg.AssetKey("routing_outcomes")
+WORKER_METRICS = dg.AssetKey("worker_metrics")
+FEATURES = dg.AssetKey("features")
+ROUTER_CHECKPOINT = dg.AssetKey("router_checkpoint")
+
+DATA = "data"
+PLANNER = "planner"
+ROUTING = "routing"
 
 OWNERS = ["team:platform"]
 """Owners of every asset; alerts name them."""

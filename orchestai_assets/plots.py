@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +53,39 @@ def dimension_bars(scores: Mapping[str, float | None]) -> bytes:
     axes.bar_label(bars, ["not measurable" if v is None else f"{v:.0f}" for v in values], padding=2, fontsize=8)
     axes.set_xlim(0, 112)
     axes.set_xlabel("score, 100 is healthy")
+    return _png(figure)
+
+
+def success_by_worker(rates: Mapping[str, float]) -> bytes:
+    """Draw the share of accepted answers of each worker, the best first, as PNG."""
+    rows = sorted(rates.items(), key=lambda row: (row[1], row[0]))
+    figure, axes = _figure(7, max(1.8, 0.3 * len(rows) + 1))
+    bars = axes.barh([name for name, _ in rows], [rate for _, rate in rows])
+    axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
+    axes.set_xlim(0, 1.08)
+    axes.set_xlabel("share of accepted answers")
+    return _png(figure)
+
+
+def calibration(bins: Sequence[tuple[float, float, int]]) -> bytes:
+    """Draw expected against observed success by bin (expected, observed, outcomes), as PNG."""
+    figure, axes = _figure(4.2, 4)
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    most = max((count for _, _, count in bins), default=1)
+    sizes = [10 + 150 * count / most for _, _, count in bins]
+    axes.scatter([expected for expected, _, _ in bins], [observed for _, observed, _ in bins], s=sizes)
+    axes.set_xlabel("expected success")
+    axes.set_ylabel("observed success")
+    return _png(figure)
+
+
+def price_curve(points: Sequence[tuple[float, float]]) -> bytes:
+    """Draw success in percent by dollars a thousand sub-tasks, as PNG."""
+    rows = sorted(points)
+    figure, axes = _figure(6, 3)
+    axes.plot([1000 * usd for usd, _ in rows], [100 * success for _, success in rows], marker=".")
+    axes.set_xlabel("dollars a thousand sub-tasks")
+    axes.set_ylabel("success (%)")
     return _png(figure)
 
 

@@ -192,14 +192,20 @@ class Executions:
         """
         return instruction if self._guard is None else (await self._guard.check(instruction)).instruction
 
-    async def plan(self, instruction: Instruction) -> Plan:
+    async def plan(self, instruction: Instruction, *, execution_id: str | None = None) -> Plan:
         """Plan without running; personal data is left out of the plan.
 
+        Args:
+            instruction: What is asked.
+            execution_id: The execution that is to run the plan, which decides what is left to chance; without
+                one nothing is.
+
         Raises:
+            InfeasibleError: No choice of workers keeps to budget, success target and time limit.
             RefusedError: The instruction is an attack.
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
-        return await self._make_plan(await self.admit(instruction))
+        return await self._make_plan(await self.admit(instruction), execution_id)
 
     async def submit(
         self,
@@ -404,7 +410,8 @@ class Executions:
         )
         try:
             with watching as watch:
-                plan = job.plan or await self._make_plan(job.instruction)
+                live = job.id if job.source.kind == "live" else None
+                plan = job.plan or await self._make_plan(job.instruction, live)
                 watch.planned(plan, given=job.plan is not None)
                 if job.accepting is not None:
                     await _on_disk(job.accepting)
@@ -462,10 +469,15 @@ class Executions:
         except OrchestAIError as error:
             _log.warning("execution %s: its end was not noted: %s", execution_id, error)
 
-    async def _make_plan(self, instruction: Instruction) -> Plan:
+    async def _make_plan(self, instruction: Instruction, execution_id: str | None) -> Plan:
         ticket = self._served.ticket(instruction)  # versions may change while it is planned
+        planner = ticket.lane.planner
         known = ticket.lane.plans.find(instruction)
-        return self._served.sign(known or await ticket.lane.planner.plan(instruction), ticket)
+        if known is not None:
+            plan = await planner.choose_workers(instruction, known, execution_id=execution_id)
+        else:
+            plan = await planner.plan(instruction, execution_id=execution_id)
+        return self._served.sign(plan, ticket)
 
     async def _why_ask(self, plan: Plan, verdict: ReflexVerdict | None) -> str | None:
         limit = self._approval.below_confidence

@@ -62,6 +62,16 @@ def previous_phase1_folder(project: Project) -> Path:
     return project.paths.checkpoints / "phase1.previous"
 
 
+def router_folder(project: Project) -> Path:
+    """Return the folder of the router's checkpoint, which workers are chosen with."""
+    return project.paths.checkpoints / "router"
+
+
+def routing_folder(project: Project) -> Path:
+    """Return the folder of the tables that routing is learned from: outcomes, workers, features."""
+    return project.paths.data / "routing"
+
+
 def report_folder(project: Project) -> Path:
     """Return the folder of the report on Phase 1."""
     return project.paths.reports / "phase1"

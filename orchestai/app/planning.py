@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestai.app.places import phase1_folder, phase2_folder
+from orchestai.app.places import phase1_folder, phase2_folder, router_folder
 from orchestai.app.workforce import Workforce
 from orchestai.config import Project
 from orchestai.contracts import Modality, WorkerOutput, WorkerProfile, WorkerRequest
-from orchestai.errors import CheckpointError
+from orchestai.errors import CheckpointError, OrchestAIError
 from orchestai.planner.llm_planner import LLMPlanner
-from orchestai.planner.planner import HybridPlanner, Proposer
+from orchestai.planner.planner import HybridPlanner, Proposer, WorkerRouter
 from orchestai.planner.rules import RulesPlanner
 from orchestai.prompts import PromptLibrary
+
+if TYPE_CHECKING:
+    from orchestai.embeddings.protocol import TextEncoder
+
+_log = logging.getLogger(__name__)
 
 
 def build_planner(
@@ -25,6 +32,7 @@ def build_planner(
         InputError: `planner.llm_worker` names no worker.
     """
     config = project.planner
+    encoders = _Encoders(project)
     llm = None
     name = _planning_worker(project, workforce)
     if name is not None:
@@ -34,12 +42,13 @@ def build_planner(
         workers=workforce.catalog,
         routing=project.routing,
         rules=RulesPlanner(project.tasks),
-        learned=_load_learned(project) if learned else None,
+        learned=_load_learned(project, encoders) if learned else None,
         llm=llm,
         # On validation plans the learned planner beats the rules at every confidence (lab log), so an unsure
         # plan of it gives way to an LLM only.
         confidence_threshold=config.confidence_threshold if llm is not None else 0.0,
         direct=config.direct,
+        router=_load_router(project, workforce, encoders) if learned else None,
     )
 
 
@@ -105,13 +114,46 @@ def _goes_on(phase2: Path, phase1: Path) -> bool:
         return False  # loading Phase 1 will say what is wrong with it
 
 
-def _load_learned(project: Project) -> Proposer | None:
+class _Encoders:
+    """The project's encoder, loaded once, when the first checkpoint needs it: torch comes with it."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._encoder: TextEncoder | None = None
+
+    def get(self) -> TextEncoder:
+        if self._encoder is None:
+            from orchestai.embeddings import load_encoder
+
+            project = self._project
+            self._encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
+        return self._encoder
+
+
+def _load_learned(project: Project, encoders: _Encoders) -> Proposer | None:
     path = current_checkpoint(project)
     if path is None:
         return None
     # torch and the encoder load only where there is something to plan with
-    from orchestai.embeddings import load_encoder
     from orchestai.planner.learned import LearnedPlanner
 
-    encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
-    return LearnedPlanner.load(path, encoder=encoder, tasks=project.tasks, workers=project.workers)
+    return LearnedPlanner.load(path, encoder=encoders.get(), tasks=project.tasks, workers=project.workers)
+
+
+def _load_router(project: Project, workforce: Workforce, encoders: _Encoders) -> WorkerRouter | None:
+    """Load the router, if one is trained; one that cannot be used is said once, and the rule chooses."""
+    path = project.routing.checkpoint or router_folder(project)
+    if not (path / "manifest.json").exists():
+        return None
+    from orchestai.checkpoint import read_manifest
+    from orchestai.routing.plan_router import PlanRouter
+    from orchestai.routing.store import load_router
+
+    try:
+        encoder = encoders.get()
+        model = load_router(path, encoder=encoder.identity)
+        version = read_manifest(path).digest[:12]
+        return PlanRouter(model, encoder, workforce.catalog, project.routing, version=version)
+    except OrchestAIError as error:
+        _log.warning("the router cannot be used, workers are chosen by rule: %s", error)
+        return None

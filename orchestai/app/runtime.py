@@ -102,13 +102,14 @@ class Runtime:
                 raise RuntimeError("This runtime is closed or works on another loop: open another one.")
             self._thread = HostLoop()
 
-    async def aplan(self, instruction: Instruction) -> Plan:
-        """Plan without running.
+    async def aplan(self, instruction: Instruction, *, execution_id: str | None = None) -> Plan:
+        """Plan without running; `execution_id` as for `Executions.plan`.
 
         Raises:
+            InfeasibleError: No choice of workers keeps to budget, success target and time limit.
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
-        return await self._hand_over(self.executions.plan(instruction))
+        return await self._hand_over(self.executions.plan(instruction, execution_id=execution_id))
 
     async def aexecute(
         self,
@@ -137,9 +138,9 @@ class Runtime:
         """
         return await self._hand_over(self._run(instruction, plan, source, on_event, on_plan, execution_id))
 
-    def plan(self, instruction: Instruction) -> Plan:
+    def plan(self, instruction: Instruction, *, execution_id: str | None = None) -> Plan:
         """Plan without running; see `aplan`."""
-        return self._call(self.executions.plan(instruction))
+        return self._call(self.executions.plan(instruction, execution_id=execution_id))
 
     def execute(
         self,

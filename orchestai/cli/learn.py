@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from orchestai.app.learning import evaluate_checkpoint, read_examples
-from orchestai.app.places import phase1_folder, phase2_folder, training_folder
+from orchestai.app.places import phase1_folder, phase2_folder, router_folder, training_folder
 from orchestai.app.recorded import curves_file, train_recorded
 from orchestai.cli import off_policy, structure
 from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_project, out, print_json, safe
@@ -146,7 +146,7 @@ def phase2(
 
 @_train.command()
 def router(
-    data: Path = typer.Option(..., "--data", help="Folder of an import with outcomes."),
+    data: Path = typer.Option(None, "--data", help="Folder of an import with outcomes; the own logs if not given."),
     output: Path = typer.Option(None, "--out", help="Folder of the checkpoint."),
     epochs: int = typer.Option(None, "--epochs", min=1, help="Passes over the data of each network."),
     seed: int = typer.Option(None, "--seed", min=0, help="Equal seeds give equal weights."),
@@ -155,12 +155,12 @@ def router(
     target: str = TargetOption,
 ) -> None:
     """Learn from past outcomes which worker does what well, and when nobody can tell."""
-    from orchestai.app.routing import router_folder, train_router_on
-    from orchestai.config.training import RouterConfig
+    from orchestai.app.routing import train_router_on
 
     project = open_project(project_dir, target)
     updates: dict[str, Any] = {"epochs": epochs, "seed": seed}
-    config = RouterConfig(**{name: value for name, value in updates.items() if value is not None})
+    given = {name: value for name, value in updates.items() if value is not None}
+    config = project.training.router.model_copy(update=given)
     with progress_bar() as bar:
         task = bar.add_task("Router", total=config.folds + 1, note="")
 

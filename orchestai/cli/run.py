@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def run(
     ),
     budget_usd: float = typer.Option(None, "--budget-usd", min=0, help="The most it may cost."),
     budget_seconds: float = typer.Option(None, "--budget-seconds", min=0.001, help="The most it may take."),
+    min_success: float = typer.Option(
+        None, "--min-success", min=0, max=1, help="Least expected success: the cheapest such plan; needs a router."
+    ),
+    max_latency_s: float = typer.Option(
+        None, "--max-latency-s", min=0.001, help="The most that the plan may be expected to take."
+    ),
     constraints: list[str] = typer.Option(
         [], "--constraint", "-c", help="A condition on the answer.", show_default=False
     ),
@@ -70,24 +77,30 @@ def run(
         inputs=inputs,
         constraints=constraints,
         priority=priority,
-        budget={"usd": budget_usd, "seconds": budget_seconds},
+        budget={
+            "usd": budget_usd,
+            "seconds": budget_seconds,
+            "min_success": min_success,
+            "max_latency_s": max_latency_s,
+        },
         idempotency_key=idempotency_key,
     )
     with open_runtime(project, mock=mock, log=not dry_run) as runtime:
         workers = runtime.workforce.catalog
-        the_plan = runtime.plan(request)
+        execution_id = uuid.uuid4().hex
+        the_plan = runtime.plan(request, execution_id=None if dry_run else execution_id)
         if dry_run:
             _show_dry_run(the_plan, workers, as_json)
             return
         tree = PlanTree(the_plan, simulated_nodes(the_plan, workers))
         if as_json:
-            result = runtime.execute(request, the_plan).result
+            result = runtime.execute(request, the_plan, execution_id=execution_id).result
             print_json(result_json(the_plan, result))
         elif err.is_terminal:
             with Live(tree, console=err, refresh_per_second=12):
-                result = runtime.execute(request, the_plan, on_event=tree.update).result
+                result = runtime.execute(request, the_plan, on_event=tree.update, execution_id=execution_id).result
         else:
-            result = runtime.execute(request, the_plan, on_event=tree.update).result
+            result = runtime.execute(request, the_plan, on_event=tree.update, execution_id=execution_id).result
             err.print(tree)
     if not as_json:
         show_result(result)

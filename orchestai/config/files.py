@@ -16,7 +16,7 @@ from orchestai.config.promotion import PromotionConfig
 from orchestai.config.prompts import PromptsFile
 from orchestai.config.reflex import ReflexConfig
 from orchestai.config.sources import SourcesFile
-from orchestai.config.training import Phase1Config, Phase2Config, RewardConfig, TrainingDataConfig
+from orchestai.config.training import Phase1Config, Phase2Config, RewardConfig, RouterConfig, TrainingDataConfig
 from orchestai.errors import ConfigProblem
 
 SUFFIXES = (".yml", ".yaml")
@@ -50,6 +50,7 @@ TASK_TYPES = Kind("task_types", TaskTypesFile, "task_types", required=True)
 EXPECTATIONS = Kind("expectations", ExpectationSuite, "expectations")
 PHASE1 = Kind("training_phase1", Phase1Config, "training/phase1.yml")
 PHASE2 = Kind("training_phase2", Phase2Config, "training/phase2.yml")
+ROUTER = Kind("training_router", RouterConfig, "training/router.yml")
 TRAINING_DATA = Kind("training_data", TrainingDataConfig, "training/data.yml")
 REWARDS = Kind("rewards", RewardConfig, "rewards")
 PROMOTION = Kind("promotion", PromotionConfig, "promotion")
@@ -66,6 +67,7 @@ KINDS = (
     EXPECTATIONS,
     PHASE1,
     PHASE2,
+    ROUTER,
     TRAINING_DATA,
     REWARDS,
     PROMOTION,

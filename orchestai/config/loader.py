@@ -23,6 +23,7 @@ from orchestai.config.files import (
     PROMPTS,
     REFLEX,
     REWARDS,
+    ROUTER,
     SOURCES,
     TASK_TYPES,
     TRAINING_DATA,
@@ -39,7 +40,14 @@ from orchestai.config.reflex import ReflexConfig
 from orchestai.config.rendering import render_document
 from orchestai.config.settings import Settings
 from orchestai.config.targets import Selection, merge_target, select_target
-from orchestai.config.training import Phase1Config, Phase2Config, RewardConfig, TrainingConfig, TrainingDataConfig
+from orchestai.config.training import (
+    Phase1Config,
+    Phase2Config,
+    RewardConfig,
+    RouterConfig,
+    TrainingConfig,
+    TrainingDataConfig,
+)
 from orchestai.contracts import TaskCatalog, WorkerCatalog
 from orchestai.errors import ConfigError, ConfigProblem
 
@@ -136,6 +144,7 @@ class _Loading:
             EXPECTATIONS,
             PHASE1,
             PHASE2,
+            ROUTER,
             TRAINING_DATA,
             REWARDS,
             PROMOTION,
@@ -170,6 +179,7 @@ class _Loading:
         data: TrainingDataConfig = (parts[TRAINING_DATA.name] or [TrainingDataConfig()])[0]
         phase1: Phase1Config = (parts[PHASE1.name] or [Phase1Config()])[0]
         phase2: Phase2Config = (parts[PHASE2.name] or [Phase2Config()])[0]
+        router: RouterConfig = (parts[ROUTER.name] or [RouterConfig()])[0]
         arms: ArmsConfig = (parts[ARMS.name] or [ArmsConfig()])[0]
         reflex: ReflexConfig = (parts[REFLEX.name] or [ReflexConfig()])[0]
         return Project(
@@ -190,7 +200,7 @@ class _Loading:
             endpoint=sections.endpoint,
             simulator=sections.simulator,
             service=sections.service,
-            training=TrainingConfig(**dict(data), phase1=phase1, phase2=phase2),
+            training=TrainingConfig(**dict(data), phase1=phase1, phase2=phase2, router=router),
             rewards=rewards if "default" in rewards else {"default": RewardConfig(), **rewards},
             promotion=promotion if "default" in promotion else {"default": PromotionConfig(), **promotion},
             registry=sections.registry,

@@ -48,8 +48,16 @@ class RoutingConfig(Record):
 
     Attributes:
         simulated: Whether simulated workers answer: never, only where no real worker can, or always.
-        exploration: Share of choices made at random, so that logs can compare policies.
+        checkpoint: The learned router; null means `router` under `paths.checkpoints`, if it is there.
+        prefer: What the router looks for: the least price at the success of the best single worker, or the most
+            success at any price.
+        exploration: Share of choices made at random, so that logs can compare policies; only where a router
+            knows what is at risk.
+        exploration_margin: How much less likely to succeed than the preferred worker one drawn at random may be.
     """
 
     simulated: Literal["never", "fallback", "allow"] = "fallback"
+    checkpoint: Path | None = None
+    prefer: Literal["thrift", "success"] = "thrift"
     exploration: float = Field(default=0.02, ge=0, le=1)
+    exploration_margin: float = Field(default=0.1, ge=0, le=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -56,6 +57,7 @@ class RouterConfig(Record):
         weight_decay: Decay of AdamW.
         seed: Equal seeds give equal weights on the same machine.
         min_rows: Fewest sub-tasks with outcomes that are worth training on.
+        imports: Folders of imports with outcomes to learn from beside the own logs; relative to the home folder.
     """
 
     folds: int = Field(default=5, ge=2, le=20)
@@ -67,6 +69,7 @@ class RouterConfig(Record):
     weight_decay: float = Field(default=0.01, ge=0)
     seed: int = Field(default=7, ge=0)
     min_rows: int = Field(default=100, ge=20)
+    imports: tuple[Path, ...] = ()
 
 
 class Phase2Config(Record):
@@ -187,10 +190,12 @@ class TrainingConfig(TrainingDataConfig):
     Attributes:
         phase1: Supervised training of the planner.
         phase2: Reinforcement learning of the choice of workers.
+        router: Training of the router.
     """
 
     phase1: Phase1Config = Phase1Config()
     phase2: Phase2Config = Phase2Config()
+    router: RouterConfig = RouterConfig()
 
 
 class RewardConfig(Record):

@@ -19,11 +19,22 @@ Priority = Literal["low", "normal", "high"]
 
 
 class Budget(Record):
-    """What an execution may use; null means no limit."""
+    """What an execution may use, and what its plan must promise; null means no limit.
+
+    Attributes:
+        usd: Most dollars. A plan that may cost more is refused, and no call is made that may exceed it.
+        tokens: Most tokens, read and written.
+        seconds: Time after which the execution is ended; what is done is kept.
+        min_success: Least probability that all sub-tasks succeed, as the router expects it; the plan is then the
+            cheapest that promises it.
+        max_latency_s: Most seconds that the plan may be expected to take along its critical path.
+    """
 
     usd: float | None = Field(default=None, ge=0)
     tokens: int | None = Field(default=None, ge=0)
     seconds: float | None = Field(default=None, gt=0)
+    min_success: float | None = Field(default=None, gt=0, le=1)
+    max_latency_s: float | None = Field(default=None, gt=0)
 
 
 class Instruction(Record):

@@ -23,16 +23,22 @@ class Assignment(Record):
         reason: Why this one, in words for the user.
         alternatives: Who else may do it, the best first, if that worker cannot.
         propensity: Probability with which the policy chose it; needed for off-policy estimates.
-        estimated_cost_usd: Expected price of the call.
+        propensities: That of every worker that might have been chosen, by name, where there was a choice.
+        estimated_cost_usd: Price of the call with an answer as long as allowed.
         estimated_latency_ms: Expected time of the call.
+        predicted_success: Probability that its answer is accepted, as the router expects it; null without one.
+        predicted_cost_usd: Expected price of the call, likewise.
     """
 
     worker: str
     alternatives: tuple[str, ...] = ()
     reason: str = ""
     propensity: float | None = Field(default=None, ge=0, le=1)
+    propensities: dict[str, float] = Field(default_factory=dict)
     estimated_cost_usd: float = Field(default=0.0, ge=0)
     estimated_latency_ms: float = Field(default=0.0, ge=0)
+    predicted_success: float | None = Field(default=None, ge=0, le=1)
+    predicted_cost_usd: float | None = Field(default=None, ge=0)
 
 
 class Plan(Record):
@@ -46,6 +52,7 @@ class Plan(Record):
         confidence: Probability that the graph is right; 1 for a given plan, null where the planner has none.
         model_version: Checkpoint that made it, if learned.
         fallback_reason: Why the learned planner did not make it, if it was asked and did not.
+        router_version: Checkpoint of the router that chose workers, if one did.
         latency_ms: Time that planning took.
         serving: Which version of the registry made it, and in which comparison.
         planning_cost_usd: What was paid to a language model for planning, be its plan used or not.
@@ -59,6 +66,7 @@ class Plan(Record):
     confidence: float | None = Field(default=None, ge=0, le=1)
     model_version: str | None = None
     fallback_reason: str | None = None
+    router_version: str | None = None
     latency_ms: float = Field(default=0.0, ge=0)
     serving: ServedBy | None = None
     planning_cost_usd: float = Field(default=0.0, ge=0)

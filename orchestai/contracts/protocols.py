@@ -89,5 +89,19 @@ class StreamingWorker(Worker, Protocol):
 class Planner(Protocol):
     """Turns an instruction into a plan."""
 
-    async def plan(self, instruction: Instruction) -> Plan:
-        """Return a plan that the engine can run."""
+    async def plan(self, instruction: Instruction, *, execution_id: str | None = None) -> Plan:
+        """Return a plan that the engine can run.
+
+        Args:
+            instruction: What is asked.
+            execution_id: The live execution that the plan is for; without one nothing is left to chance.
+        """
+
+    async def choose_workers(self, instruction: Instruction, plan: Plan, *, execution_id: str | None = None) -> Plan:
+        """Return a plan of the same graph whose workers are chosen anew.
+
+        Args:
+            instruction: What is asked now.
+            plan: A plan that was good before.
+            execution_id: As for `plan`.
+        """

@@ -49,6 +49,15 @@ def expected_calibration_error(predicted: Array, scores: Array, *, bins: int = _
     return total
 
 
+def calibration_bins(predicted: Array, scores: Array, *, bins: int = _BINS) -> list[tuple[float, float, int]]:
+    """Return mean prediction, mean score and count of each equally wide bin that is not empty."""
+    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    inside = [place == number for number in range(bins)]
+    return [
+        (float(predicted[rows].mean()), float(scores[rows].mean()), int(rows.sum())) for rows in inside if rows.any()
+    ]
+
+
 def paired_interval(differences: Array, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Mean of paired differences with a bootstrap interval."""
     values = differences[~np.isnan(differences)]

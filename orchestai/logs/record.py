@@ -245,6 +245,7 @@ class ExecutionLogRecord(Record):
             "plan_id": plan.id,
             "serving": plan.serving,
             "propensities": [assignment.propensity for assignment in plan.assignments],
+            **_routing(plan),
             "complexities": [node.complexity for node in plan.graph.nodes],
         }
         documented = {
@@ -256,6 +257,7 @@ class ExecutionLogRecord(Record):
             "error": result.error,
             "retry_count": result.retry_count,
             "task_metrics": result.task_metrics,
+            **({} if result.review is None else {"review": result.review.model_dump()}),
         }
         return cls(
             timestamp=timestamp or datetime.now(UTC),
@@ -329,6 +331,19 @@ class ExecutionLogRecord(Record):
             raise LineError("schema", f"{place}: {first['msg']}"[:300]) from error
         except (InputError, RecursionError) as error:
             raise LineError("schema", str(error)[:300]) from error
+
+
+def _routing(plan: Plan) -> dict[str, Any]:
+    """What a router expected, and whom it might have chosen: nothing where none was asked."""
+    if plan.router_version is None:
+        return {}
+    return {
+        "router_version": plan.router_version,
+        "candidate_propensities": [assignment.propensities for assignment in plan.assignments],
+        "predicted_success": [assignment.predicted_success for assignment in plan.assignments],
+        "predicted_cost_usd": [assignment.predicted_cost_usd for assignment in plan.assignments],
+        "predicted_latency_ms": [assignment.estimated_latency_ms for assignment in plan.assignments],
+    }
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from orchestai.config import RoutingConfig
-from orchestai.contracts import Instruction, Modality, Plan, Subtask, TaskCatalog, WorkerCatalog, WorkflowGraph
+from orchestai.contracts import (
+    Assignment,
+    Instruction,
+    Modality,
+    Plan,
+    Subtask,
+    TaskCatalog,
+    WorkerCatalog,
+    WorkflowGraph,
+)
 from orchestai.contracts.plan import PlannerName
-from orchestai.errors import OrchestAIError
+from orchestai.errors import InfeasibleError, NoWorkerError, OrchestAIError
 from orchestai.planner.describe import describe_nodes
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.route import decide_route
 from orchestai.planner.rules import RulesPlanner
 from orchestai.planner.spending import Spending
 from orchestai.routing.assign import assign_workers
+from orchestai.routing.limits import keep_limits
+
+_log = logging.getLogger(__name__)
 
 
 class LearnedProposal(NamedTuple):
@@ -38,6 +51,37 @@ class Proposer(Protocol):
         """Return graph, confidence and worker preferences."""
 
 
+class _Draft(NamedTuple):
+    """A graph that still needs its workers."""
+
+    graph: WorkflowGraph
+    planner: PlannerName
+    confidence: float | None
+    probabilities: Sequence[Sequence[float]] | None = None  # [S, W], workers in catalog order
+    reasons: tuple[str, ...] = ()
+    spending: Spending | None = None
+
+
+class WorkerRouter(Protocol):
+    """The learned router, as the composition sees it."""
+
+    @property
+    def version(self) -> str:
+        """Which checkpoint it is."""
+
+    def assign(
+        self,
+        graph: WorkflowGraph,
+        instruction: Instruction,
+        *,
+        tasks: TaskCatalog,
+        catalog: WorkerCatalog,
+        fallback: Sequence[Assignment],
+        execution_id: str | None,
+    ) -> tuple[Assignment, ...]:
+        """Return one assignment a sub-task."""
+
+
 class HybridPlanner:
     """Asks the learned planner first and falls back where it is not sure.
 
@@ -50,6 +94,7 @@ class HybridPlanner:
         llm: A planning language model, if one is configured.
         confidence_threshold: Below this probability the learned plan is not used.
         direct: Let one worker answer what asks for no plan (see `decide_route`).
+        router: Chooses the workers, if one is trained; else the policy of the learned planner, or the rule, does.
     """
 
     def __init__(
@@ -63,6 +108,7 @@ class HybridPlanner:
         llm: LLMPlanner | None = None,
         confidence_threshold: float = 0.5,
         direct: bool = False,
+        router: WorkerRouter | None = None,
     ) -> None:
         self._tasks = tasks
         self._workers = workers
@@ -72,23 +118,49 @@ class HybridPlanner:
         self._llm = llm
         self._threshold = confidence_threshold
         self._direct = direct
+        self._router = router
+        self._warned = False
 
     @property
     def model_version(self) -> str | None:
         """Checkpoint of the learned planner, if there is one."""
         return self._learned.model_version if self._learned is not None else None
 
-    async def plan(self, instruction: Instruction) -> Plan:
+    async def plan(self, instruction: Instruction, *, execution_id: str | None = None) -> Plan:
         """Return the plan for `instruction`; `fallback_reason` says why it is not the learned one.
 
+        Args:
+            instruction: What is asked.
+            execution_id: The live execution that the plan is for, which decides what is left to chance; without
+                one nothing is.
+
         Raises:
+            InfeasibleError: No choice of workers keeps to budget, success target and time limit.
             NoWorkerError: A sub-task needs a call that no worker answers.
         """
         started = time.monotonic()
+        draft = await self._draft(instruction)
+        return await self._on_thread(self._finish, instruction, draft, started, execution_id)
+
+    async def choose_workers(self, instruction: Instruction, plan: Plan, *, execution_id: str | None = None) -> Plan:
+        """Return a plan of the same graph whose workers the router chooses anew; without a router the plan as it is.
+
+        Raises:
+            InfeasibleError: As `plan`.
+        """
+        if self._router is None:
+            return plan
+        return await self._on_thread(self._routed, instruction, plan, execution_id)
+
+    def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
+        """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
+        return self._finish(instruction, _Draft(graph, planner, 1.0), time.monotonic(), None)
+
+    async def _draft(self, instruction: Instruction) -> _Draft:
         reasons: list[str] = []
         spending = Spending(instruction.budget)
         if self._direct and (graph := self._direct_graph(instruction)) is not None:
-            return self._finish(instruction, graph, "direct", started, confidence=None)
+            return _Draft(graph, "direct", None)
         if self._learned is not None:
             # The network takes milliseconds of CPU; other executions go on meanwhile.
             try:
@@ -97,14 +169,8 @@ class HybridPlanner:
                 proposal = None
                 reasons.append(f"learned planner: {error.code}: {error}")
             if proposal is not None and proposal.confidence >= self._threshold:
-                return self._finish(
-                    instruction,
-                    describe_nodes(proposal.graph, self._rules.plan_graph(instruction), self._tasks),
-                    "learned",
-                    started,
-                    confidence=proposal.confidence,
-                    probabilities=proposal.worker_probabilities,
-                )
+                described = describe_nodes(proposal.graph, self._rules.plan_graph(instruction), self._tasks)
+                return _Draft(described, "learned", proposal.confidence, proposal.worker_probabilities)
             if proposal is not None:
                 reasons.append(f"learned confidence {proposal.confidence:.2f} < {self._threshold:.2f}")
         if self._llm is not None:
@@ -117,17 +183,9 @@ class HybridPlanner:
             except OrchestAIError as error:
                 reasons.append(f"LLM planner: {error.code}: {error}")
             else:
-                return self._finish(
-                    instruction, graph, "llm", started, confidence=None, reasons=reasons, spending=spending
-                )
+                return _Draft(graph, "llm", None, reasons=tuple(reasons), spending=spending)
         graph, confidence = self._rules.plan_with_confidence(instruction)
-        return self._finish(
-            instruction, graph, "rules", started, confidence=confidence, reasons=reasons, spending=spending
-        )
-
-    def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
-        """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
-        return self._finish(instruction, graph, planner, time.monotonic(), confidence=1.0)
+        return _Draft(graph, "rules", confidence, reasons=tuple(reasons), spending=spending)
 
     def _direct_graph(self, instruction: Instruction) -> WorkflowGraph | None:
         """Return one sub-task of the type that the rules end with, where nothing asks for a plan; else None."""
@@ -139,34 +197,74 @@ class HybridPlanner:
         whole = Subtask(task_type=nodes[-1].task_type, description=instruction.text)
         return WorkflowGraph(nodes=(whole,), dependencies=((),))
 
-    def _finish(
-        self,
-        instruction: Instruction,
-        graph: WorkflowGraph,
-        planner: PlannerName,
-        started: float,
-        *,
-        confidence: float | None,
-        probabilities: Sequence[Sequence[float]] | None = None,
-        reasons: Sequence[str] = (),
-        spending: Spending | None = None,
-    ) -> Plan:
+    async def _on_thread(self, work: Callable[..., Plan], *arguments: object) -> Plan:
+        """Reading texts for the router takes milliseconds of CPU; without one there is no reason to wait."""
+        if self._router is None:
+            return work(*arguments)
+        return await asyncio.to_thread(work, *arguments)
+
+    def _finish(self, instruction: Instruction, draft: _Draft, started: float, execution_id: str | None) -> Plan:
         assignments = assign_workers(
-            graph,
+            draft.graph,
             instruction,
             tasks=self._tasks,
             workers=self._workers,
             routing=self._routing,
-            probabilities=probabilities,
+            probabilities=draft.probabilities,
         )
+        routed = self._route(instruction, draft.graph, assignments, execution_id)
+        if routed is None:
+            assignments = keep_limits(
+                draft.graph,
+                instruction,
+                assignments,
+                tasks=self._tasks,
+                workers=self._workers,
+                routing=self._routing,
+                probabilities=draft.probabilities,
+            )
         return Plan(
-            graph=graph,
-            assignments=assignments,
-            planner=planner,
-            confidence=confidence,
-            model_version=self.model_version if planner == "learned" else None,
-            fallback_reason="; ".join(reasons) or None,
+            graph=draft.graph,
+            assignments=assignments if routed is None else routed,
+            planner=draft.planner,
+            confidence=draft.confidence,
+            model_version=self.model_version if draft.planner == "learned" else None,
+            fallback_reason="; ".join(draft.reasons) or None,
+            router_version=self._router.version if self._router is not None and routed is not None else None,
             latency_ms=(time.monotonic() - started) * 1000,
-            planning_cost_usd=spending.usd if spending is not None else 0.0,
-            planning_tokens=spending.tokens if spending is not None else 0,
+            planning_cost_usd=draft.spending.usd if draft.spending is not None else 0.0,
+            planning_tokens=draft.spending.tokens if draft.spending is not None else 0,
         )
+
+    def _routed(self, instruction: Instruction, plan: Plan, execution_id: str | None) -> Plan:
+        routed = self._route(instruction, plan.graph, plan.assignments, execution_id)
+        if routed is None or self._router is None:
+            return plan
+        return plan.model_copy(update={"assignments": routed, "router_version": self._router.version})
+
+    def _route(
+        self,
+        instruction: Instruction,
+        graph: WorkflowGraph,
+        fallback: Sequence[Assignment],
+        execution_id: str | None,
+    ) -> tuple[Assignment, ...] | None:
+        """Ask the router; None where there is none, or where it fails: the rule always works."""
+        if self._router is None:
+            return None
+        try:
+            return self._router.assign(
+                graph,
+                instruction,
+                tasks=self._tasks,
+                catalog=self._workers,
+                fallback=fallback,
+                execution_id=execution_id,
+            )
+        except (InfeasibleError, NoWorkerError):
+            raise
+        except Exception as error:  # a damaged router must not keep anybody from being served
+            if not self._warned:
+                self._warned = True
+                _log.warning("the router fails, workers are chosen by rule: %s: %s", type(error).__name__, error)
+            return None

@@ -18,7 +18,8 @@ from orchestai.contracts import (
 )
 from orchestai.errors import NoWorkerError
 
-_MOST_ALTERNATIVES = 4
+MOST_ALTERNATIVES = 4
+"""Other workers that an assignment names."""
 
 
 def candidates(task_type: TaskType, workers: WorkerCatalog, routing: RoutingConfig) -> tuple[WorkerProfile, ...]:
@@ -92,7 +93,7 @@ def assign_workers(
         assignments.append(
             Assignment(
                 worker=chosen.name,
-                alternatives=tuple(worker.name for worker in ranked if worker is not chosen)[:_MOST_ALTERNATIVES],
+                alternatives=tuple(worker.name for worker in ranked if worker is not chosen)[:MOST_ALTERNATIVES],
                 reason=reason,
                 propensity=1.0,  # the choice is deterministic
                 estimated_cost_usd=estimates[chosen.name].cost_usd,

@@ -34,6 +34,7 @@ class Newcomer:
         likeness = model.descriptions @ description
         shares = np.exp(_SHARPNESS * (likeness - likeness.max()))
         self._start = np.append(shares / shares.sum(), 0.0)  # (W + 1,): weights, then the level
+        self._likeness = float(np.clip(likeness.max(), 0.0, 1.0))
         self._weights = self._start
         self.observations = 0
 
@@ -41,6 +42,12 @@ class Newcomer:
     def weights(self) -> Array:
         """Weights of the known workers, and the level: [W + 1]."""
         return self._weights
+
+    @property
+    def trust(self) -> float:
+        """How far what is expected of it may be relied on: its likeness to a known worker, or its own record."""
+        seen = self.observations / (self.observations + _PRIOR_STRENGTH)
+        return self._likeness + (1 - self._likeness) * seen
 
     def observe(self, success: Array, scores: Array) -> None:
         """Learn from what the newcomer did.

@@ -15,6 +15,7 @@ from orchestai.routing.gate import Gate
 from orchestai.routing.logistic import apply_logistic, logit, sigmoid
 from orchestai.routing.policy import RoutingPolicy
 from orchestai.routing.retrieval import recall
+from orchestai.routing.timing import TimePredictor
 
 Array = npt.NDArray[np.float64]
 
@@ -62,6 +63,8 @@ class RouterModel:
         gate: Knows what is known.
         policy: What was chosen on validation data.
         metrics: What was measured out of fold.
+        times: How long calls take; None where no time was ever measured.
+        calibration: Expected success, observed success and outcomes by bin, out of fold.
     """
 
     workers: tuple[str, ...]
@@ -77,6 +80,8 @@ class RouterModel:
     gate: Gate
     policy: RoutingPolicy
     metrics: dict[str, float]
+    times: TimePredictor | None = None
+    calibration: tuple[tuple[float, float, int], ...] = ()
 
     def predict(self, embeddings: Array, lexical: Array) -> Prediction:
         """Predict for [N, H] unit embeddings and [N, L] lexical vectors."""

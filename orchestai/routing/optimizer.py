@@ -1,84 +1,38 @@
-"""The exact assignment of workers to a whole plan: under a budget, a success target, a time limit."""
+"""The best assignment of workers to a whole plan: under a budget, a success target, a time limit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
-from orchestai.errors import InfeasibleError, InputError
+from orchestai.errors import InfeasibleError
+from orchestai.routing.choices import Goal, PlanAssignment, PlanLimits, PlanOptions, check_options, value_of
+from orchestai.routing.labels import Labels
+from orchestai.routing.program import SLACK, Program, build_program, relax, solve_integer
 
-Array = npt.NDArray[np.float64]
+__all__ = ["Goal", "PlanAssignment", "PlanLimits", "PlanOptions", "optimize", "pareto_front", "value_of"]
 
-_CERTAIN = 1e-6
-_GAP = 1e-5
-_SLACK = 1e-9
-_TIME_LIMIT_S = 10.0
-
-
-class PlanOptions(NamedTuple):
-    """What each worker would bring to each sub-task of one plan.
-
-    Attributes:
-        success: [S, W] probability of an accepted answer.
-        cost_usd: [S, W] dollars; infinite where a worker may not do the sub-task.
-        latency_ms: [S, W] milliseconds.
-        dependencies: Parents of each sub-task; parents come before children.
-    """
-
-    success: Array
-    cost_usd: Array
-    latency_ms: Array
-    dependencies: tuple[tuple[int, ...], ...]
+_TIGHTER = 0.9
+_NARROW = 600
+_WIDE = 2000
 
 
-class PlanLimits(NamedTuple):
-    """What a plan must keep to; None does not limit.
+def optimize(
+    options: PlanOptions, limits: PlanLimits | None = None, *, goal: Goal | None = None, exact: bool = False
+) -> PlanAssignment:
+    """Find the best assignment.
 
-    Attributes:
-        budget_usd: Most dollars for the whole plan.
-        min_success: Least probability that all sub-tasks succeed.
-        max_latency_ms: Most time along the critical path.
-    """
-
-    budget_usd: float | None = None
-    min_success: float | None = None
-    max_latency_ms: float | None = None
-
-
-class PlanAssignment(NamedTuple):
-    """A worker for each sub-task.
-
-    Attributes:
-        workers: [S] columns.
-        success: Probability that all sub-tasks succeed, taken as independent.
-        cost_usd: Of all together.
-        latency_ms: Along the critical path.
-    """
-
-    workers: tuple[int, ...]
-    success: float
-    cost_usd: float
-    latency_ms: float
-
-
-Goal = Literal["success", "cost", "latency"]
-
-
-def optimize(options: PlanOptions, limits: PlanLimits | None = None, *, goal: Goal | None = None) -> PlanAssignment:
-    """Find the best assignment by mixed-integer programming (HiGHS); proven to within 0.001 %.
-
-    One binary variable a sub-task and worker, and a time variable a sub-task: it ends after its parents have
-    ended and it has been worked on. The logarithm of a product of probabilities is a sum, so the success of a
-    plan is linear too.
+    The program has one binary variable a sub-task and worker, and a time variable a sub-task: it ends after its
+    parents have ended and it has been worked on. The logarithm of a product of probabilities is a sum, so the
+    success of a plan is linear too.
 
     Args:
         options: The plan.
         limits: What it must keep to.
         goal: What to optimise within the limits. By default the cost where there is a success target, else
             the success.
+        exact: Prove the result to within 0.1 %, whatever that takes: large plans with tight limits of both time and
+            money take HiGHS up to a second. Without it such a plan is the best of a search of some milliseconds, and
+            `gap` says how much may be missing; small plans and most large ones are proven all the same.
 
     Raises:
         InfeasibleError: Nothing keeps to the limits; it tells the cheapest, the surest and the fastest that
@@ -86,9 +40,9 @@ def optimize(options: PlanOptions, limits: PlanLimits | None = None, *, goal: Go
         InputError: The shapes do not fit, or a sub-task has no worker.
     """
     limits = limits or PlanLimits()
-    _check(options)
+    check_options(options)
     wanted: Goal = goal or ("cost" if limits.min_success is not None else "success")
-    found = _solve(options, limits, wanted)
+    found = _solve(options, limits, wanted, exact)
     if found is None:
         raise _refusal(options, limits)
     return found
@@ -110,7 +64,7 @@ def pareto_front(
     surest = optimize(options, limits, goal="success")
     front: list[PlanAssignment] = []
     for budget in np.linspace(cheapest.cost_usd, surest.cost_usd, max(points, 2)):
-        found = optimize(options, limits._replace(budget_usd=float(budget) * (1 + _SLACK)), goal="success")
+        found = optimize(options, limits._replace(budget_usd=float(budget) * (1 + SLACK)), goal="success")
         # The surest may be had for less than its budget.
         frugal = optimize(options, limits._replace(min_success=found.success * (1 - 1e-7)), goal="cost")
         if not front or frugal.success > front[-1].success * (1 + 1e-9):
@@ -118,125 +72,59 @@ def pareto_front(
     return front
 
 
-def value_of(options: PlanOptions, workers: Sequence[int]) -> PlanAssignment:
-    """Price one assignment."""
-    rows = np.arange(len(workers))
-    columns = np.asarray(workers, dtype=np.int64)
-    ends = np.zeros(len(rows))
-    for node, parents in enumerate(options.dependencies):
-        start = max((ends[parent] for parent in parents), default=0.0)
-        ends[node] = start + options.latency_ms[node, columns[node]]
-    return PlanAssignment(
-        workers=tuple(int(column) for column in columns),
-        success=float(np.prod(options.success[rows, columns])),
-        cost_usd=float(options.cost_usd[rows, columns].sum()),
-        latency_ms=float(ends.max(initial=0.0)),
-    )
+def _solve(options: PlanOptions, limits: PlanLimits, goal: Goal, exact: bool) -> PlanAssignment | None:
+    """Search along the relaxation's prices, and prove what was found; None if nothing keeps to the limits.
 
-
-def _check(options: PlanOptions) -> None:
-    shape = options.success.shape
-    if len(shape) != 2 or not shape[0] or not shape[1]:
-        raise InputError(f"`success` must be sub-tasks by workers, got the shape {shape}.")
-    if options.cost_usd.shape != shape or options.latency_ms.shape != shape or len(options.dependencies) != shape[0]:
-        raise InputError(f"`cost_usd`, `latency_ms` and `dependencies` must fit `success`, which is {shape}.")
-    if any(not 0 <= parent < node for node, parents in enumerate(options.dependencies) for parent in parents):
-        raise InputError("Parents must come before children in `dependencies`.")
-    if not ((options.success >= 0) & (options.success <= 1)).all():
-        raise InputError("`success` must be between 0 and 1.")
-    if not (options.cost_usd >= 0).all() or not (np.isfinite(options.latency_ms) & (options.latency_ms >= 0)).all():
-        raise InputError("`cost_usd` and `latency_ms` must be >= 0, and `latency_ms` finite.")
-    alone = np.flatnonzero(~np.isfinite(options.cost_usd).any(1))
-    if len(alone):
-        raise InputError(
-            f"No worker may do sub-task {int(alone[0])}.", remedy="Add a worker, or wait until one is back."
-        )
-
-
-def _undominated(options: PlanOptions) -> list[npt.NDArray[np.int64]]:
-    """Columns a sub-task that no other column beats in success, cost and time at once."""
-    kept = []
-    for success, cost, latency in zip(options.success, options.cost_usd, options.latency_ms, strict=True):
-        able = np.flatnonzero(np.isfinite(cost))
-        facts = np.stack([-success[able], cost[able], latency[able]], axis=1)  # (C, 3), smaller is better
-        no_worse = (facts[:, None, :] <= facts[None, :, :]).all(2)  # (C, C): row no worse than column
-        alike = no_worse & no_worse.T
-        earlier = np.tri(len(able), k=-1, dtype=np.bool_).T  # of twins the first stays
-        beaten = (no_worse & (~alike | earlier)).any(0)
-        kept.append(able[~beaten])
-    return kept
-
-
-def _solve(options: PlanOptions, limits: PlanLimits, goal: Goal) -> PlanAssignment | None:
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_matrix
-
-    columns = _undominated(options)
-    nodes = np.concatenate([np.full(len(own), node) for node, own in enumerate(columns)])
-    workers = np.concatenate(columns)
-    size, count = len(workers), len(columns)
-    log_success = np.log(np.clip(options.success[nodes, workers], _CERTAIN, 1.0))
-    cost = options.cost_usd[nodes, workers]
-    latency = options.latency_ms[nodes, workers]
-    # Dollars and milliseconds are of very different size: each is counted in units of its largest.
-    dollar, tick = max(float(cost.max()), 1e-12), max(float(latency.max()), 1e-12)
-    timed = limits.max_latency_ms is not None or goal == "latency"
-
-    entries: list[tuple[int, int, float]] = []
-    lower: list[float] = []
-    upper: list[float] = []
-
-    def constrain(terms: Sequence[tuple[int, float]], low: float, high: float) -> None:
-        entries.extend((len(lower), place, value) for place, value in terms)
-        lower.append(low)
-        upper.append(high)
-
-    for node in range(count):
-        constrain([(int(place), 1.0) for place in np.flatnonzero(nodes == node)], 1.0, 1.0)
-    if limits.budget_usd is not None:
-        constrain(list(enumerate((cost / dollar).tolist())), -np.inf, limits.budget_usd / dollar * (1 + _SLACK))
-    if limits.min_success is not None:
-        least = float(np.log(max(limits.min_success, 1e-300)))
-        constrain(list(enumerate(log_success.tolist())), least - _SLACK, np.inf)
-    variables = size
-    if timed:
-        variables += count + 1  # the end of each sub-task, and of all
-        for node, parents in enumerate(options.dependencies):
-            work = [(int(place), -float(latency[place]) / tick) for place in np.flatnonzero(nodes == node)]
-            constrain([(size + node, 1.0), *work], 0.0, np.inf)
-            for parent in parents:
-                constrain([(size + node, 1.0), (size + parent, -1.0), *work], 0.0, np.inf)
-            constrain([(size + count, 1.0), (size + node, -1.0)], 0.0, np.inf)
-    objective = np.zeros(variables)
-    if goal == "latency":
-        objective[-1] = 1.0
-    else:
-        objective[:size] = -log_success if goal == "success" else cost / dollar
-    highest = np.ones(variables)
-    if timed:
-        most = np.inf if limits.max_latency_ms is None else limits.max_latency_ms / tick * (1 + _SLACK)
-        highest[size:] = most
-    rows, places, values = zip(*entries, strict=True)
-    places_of = (np.array(rows, dtype=np.int64), np.array(places, dtype=np.int64))
-    matrix = coo_matrix((np.array(values), places_of), shape=(len(lower), variables)).tocsc()
-    solution = milp(
-        objective,
-        constraints=LinearConstraint(matrix, lower, upper),
-        bounds=Bounds(np.zeros(variables), highest),
-        integrality=np.concatenate([np.ones(size), np.zeros(variables - size)]),
-        options={"mip_rel_gap": _GAP, "time_limit": _TIME_LIMIT_S},
-    )
-    if solution.x is None:
+    The linear relaxation says how much each choice costs at least beyond its optimum. The search follows the
+    partial plans of which that sum is least. If it never had to leave one out that could be better than what it
+    found, that is the optimum; so it is on small plans. Else the integer program is asked, of only those
+    choices that could be better.
+    """
+    program = build_program(options, limits, goal)
+    relaxed = relax(program)
+    if relaxed is None:
         return None
-    chosen = np.asarray(solution.x[:size])
-    return value_of(options, [int(workers[nodes == node][chosen[nodes == node].argmax()]) for node in range(count)])
+    least, reduced = relaxed
+    labels = Labels(options, limits, goal, program)
+    found, complete = labels.search(reduced, width=_NARROW)
+    if found is None and complete:
+        return None
+    if found is not None and not complete and labels.worth(found) > least + program.gap:
+        found = labels.better(found, _second_opinion(limits, program, labels))
+        again, complete = labels.search(reduced, width=_WIDE, reach=labels.worth(found) - least - program.gap)
+        found = labels.better(found, again)
+    elif found is not None:
+        complete = True
+    if found is not None and (complete or not exact):
+        gap = 0.0 if complete else _relative(labels.worth(found) - least, least, goal)
+        return value_of(options, found)._replace(gap=gap)
+    reach = np.inf if found is None else labels.worth(found) - least
+    solved = solve_integer(program.only(reduced <= reach), least)
+    if solved is None:
+        return None if found is None else value_of(options, found)
+    return value_of(options, solved[1])
+
+
+def _second_opinion(limits: PlanLimits, program: Program, labels: Labels) -> tuple[int, ...] | None:
+    """Search along the prices of a smaller budget: fractions of workers make the relaxation too hopeful of it."""
+    if limits.budget_usd is None or limits.max_latency_ms is None:
+        return None
+    relaxed = relax(program.with_budget(_TIGHTER))
+    return None if relaxed is None else labels.search(relaxed[1], width=_NARROW)[0]
+
+
+def _relative(difference: float, least: float, goal: Goal) -> float:
+    """Of success, the share that may be missing; of cost and time, the share that may be too much."""
+    if goal == "success":
+        return float(-np.expm1(-max(difference, 0.0)))
+    return max(difference, 0.0) / max(abs(least), 1e-12)
 
 
 def _refusal(options: PlanOptions, limits: PlanLimits) -> InfeasibleError:
     """Say what could be had, where each limit in turn gives way."""
-    cheapest = _solve(options, limits._replace(budget_usd=None), "cost")
-    surest = _solve(options, limits._replace(min_success=None), "success")
-    fastest = _solve(options, limits._replace(max_latency_ms=None), "latency")
+    cheapest = _solve(options, limits._replace(budget_usd=None), "cost", False)
+    surest = _solve(options, limits._replace(min_success=None), "success", False)
+    fastest = _solve(options, limits._replace(max_latency_ms=None), "latency", False)
     return InfeasibleError(
         budget_usd=limits.budget_usd,
         min_success=limits.min_success,

@@ -76,7 +76,7 @@ def choose(
     costs: Array,
     policy: RoutingPolicy,
     *,
-    base: int,
+    base: int | npt.NDArray[np.int64],
     price_weight: float = 0.0,
 ) -> Choices:
     """Take the worker of greatest utility where the expected gain outweighs the risk.
@@ -90,7 +90,7 @@ def choose(
         known: [N].
         costs: [N, W] expected dollars; infinite for a worker that may not be used.
         policy: What was chosen on validation data.
-        base: Column of the best single worker.
+        base: Column of the best single worker, or one a row.
         price_weight: What a price is worth in success.
     """
     rows = np.arange(len(success))

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from orchestai.catalog.estimate import estimate, tokens_of
+from orchestai.catalog.estimate import estimate
 from orchestai.contracts import TaskType, WorkerProfile
 from orchestai.errors import InputError
 from orchestai.routing.coldstart import Newcomer
-from orchestai.routing.features import lexical_matrix
-from orchestai.routing.model import Prediction, RouterModel
+from orchestai.routing.forecast import NOBODY, Asked, Forecast, forecast
+from orchestai.routing.model import RouterModel
 from orchestai.routing.policy import choose
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class RoutingDecision(NamedTuple):
 
 
 class Router:
-    """Chooses a worker for a sub-task.
+    """Chooses workers for sub-tasks.
 
     Workers may come, go and change their price between two calls: prices and candidates are those of the call.
 
@@ -64,7 +64,7 @@ class Router:
         embedding: Array | None = None,
         price_weight: float = 0.0,
     ) -> RoutingDecision:
-        """Choose one of `candidates`.
+        """Choose one of `candidates` for one sub-task.
 
         Args:
             text: What the worker will read.
@@ -78,81 +78,60 @@ class Router:
         """
         if not candidates:
             raise InputError("There is no candidate to route to.", remedy="Add a worker, or wait until one is back.")
-        model = self.model
-        familiar = [
-            each for each in candidates if model and (each.name in model.workers or each.name in self.newcomers)
-        ]
-        if model is None or embedding is None or not familiar:
+        if self.model is None or embedding is None:
             return _by_rule(text, task_type, candidates)
-        if embedding.shape != (model.bank.shape[1],) or not np.isfinite(embedding).all():
-            raise InputError(
-                f"The embedding must be {model.bank.shape[1]} finite numbers, got the shape {embedding.shape}.",
-                remedy="Use the encoder that the router was trained with.",
-            )
-        found = model.predict(np.asarray(embedding, dtype=np.float64)[None, :], lexical_matrix([text]))
-        return self._decide(model, found, text, task_type, familiar, price_weight)
-
-    def _decide(
-        self,
-        model: RouterModel,
-        found: Prediction,
-        text: str,
-        task_type: TaskType,
-        familiar: Sequence[WorkerProfile],
-        price_weight: float,
-    ) -> RoutingDecision:
-        if_known = np.array([self._expect(model, found.success_if_known, each.name) for each in familiar])
-        calibrated = np.array([self._expect(model, found.success, each.name) for each in familiar])
-        costs = np.array([_price(model, found, each, text, task_type) for each in familiar])
-        base = _anchor(model, familiar, calibrated)
-        choices = choose(
-            if_known[None, :], found.known, costs[None, :], model.policy, base=base, price_weight=price_weight
+        asked = Asked(text, task_type, len(text))
+        able = np.ones((1, len(candidates)), dtype=np.bool_)
+        found = forecast(self.model, self.newcomers, [asked], embedding[None, :], candidates, able)
+        return decide(self.model, found, [asked], candidates, price_weight=price_weight)[0] or _by_rule(
+            text, task_type, candidates
         )
-        place, abstained = int(choices.chosen[0]), bool(choices.abstained[0])
-        known = float(found.known[0])
+
+
+def decide(
+    model: RouterModel,
+    found: Forecast,
+    asked: Sequence[Asked],
+    workers: Sequence[WorkerProfile],
+    *,
+    price_weight: float,
+) -> list[RoutingDecision | None]:
+    """Choose a worker for each sub-task; None where no candidate has a record, so that a rule must choose."""
+    recorded = found.base != NOBODY
+    base = np.where(recorded, found.base, 0)
+    costs = np.where(recorded[:, None], found.cost_usd, 0.0)
+    choices = choose(found.success_if_known, found.known, costs, model.policy, base=base, price_weight=price_weight)
+    decisions: list[RoutingDecision | None] = []
+    for row in range(len(asked)):
+        if not recorded[row]:
+            decisions.append(None)
+            continue
+        place, anchor, abstained = int(choices.chosen[row]), int(base[row]), bool(choices.abstained[row])
+        success, known = found.success[row], float(found.known[row])
         if abstained:
             reason = f"the best single worker: the gain is not sure enough (kind of task known with {known:.0%})"
-        elif place == base:
-            reason = "the best single worker, and likely the best here"
+        elif place == anchor:
+            reason = f"the best single worker, and likely the best here: expected to succeed with {success[place]:.0%}"
         else:
-            reason = (
-                f"expected to succeed with {calibrated[place]:.0%}, {familiar[base].name} with {calibrated[base]:.0%}"
+            reason = f"expected to succeed with {success[place]:.0%}, {workers[anchor].name} with {success[anchor]:.0%}"
+        decisions.append(
+            RoutingDecision(
+                worker=workers[place].name,
+                ranked=tuple(workers[each].name for each in ranking(found, row)),
+                success=float(success[place]),
+                confidence=known,
+                expected_usd=float(found.cost_usd[row, place]),
+                abstained=abstained,
+                reason=reason,
             )
-        order = sorted(range(len(familiar)), key=lambda each: (-calibrated[each], costs[each]))
-        return RoutingDecision(
-            worker=familiar[place].name,
-            ranked=tuple(familiar[each].name for each in order),
-            success=float(calibrated[place]),
-            confidence=known,
-            expected_usd=float(costs[place]),
-            abstained=abstained,
-            reason=reason,
         )
-
-    def _expect(self, model: RouterModel, success: Array, name: str) -> float:
-        if name in model.workers:
-            return float(success[0, model.workers.index(name)])
-        return float(self.newcomers[name].success(success)[0])
+    return decisions
 
 
-def _anchor(model: RouterModel, familiar: Sequence[WorkerProfile], calibrated: Array) -> int:
-    """Place of the best single worker; where it is away, of the one with the best record, or else the likeliest."""
-    names = [each.name for each in familiar]
-    if model.policy.best_single in names:
-        return names.index(model.policy.best_single)
-    recorded = [place for place, name in enumerate(names) if name in model.workers]
-    if recorded:
-        return max(recorded, key=lambda place: float(model.mean_scores[model.workers.index(names[place])]))
-    return int(calibrated.argmax())
-
-
-def _price(model: RouterModel, found: Prediction, profile: WorkerProfile, text: str, task_type: TaskType) -> float:
-    tokens = float("nan")
-    if profile.name in model.workers:
-        tokens = float(found.output_tokens[0, model.workers.index(profile.name)])
-    if np.isnan(tokens):
-        return estimate(profile, task_type, len(text)).cost_usd
-    return profile.cost_usd(tokens_of(len(text)), round(tokens))
+def ranking(found: Forecast, row: int) -> list[int]:
+    """Columns of the candidates of a sub-task, the likeliest to succeed first, of equals the cheaper."""
+    usable = np.flatnonzero(np.isfinite(found.cost_usd[row]))
+    return sorted(usable.tolist(), key=lambda each: (-found.success[row, each], found.cost_usd[row, each]))
 
 
 def _by_rule(text: str, task_type: TaskType, candidates: Sequence[WorkerProfile]) -> RoutingDecision:

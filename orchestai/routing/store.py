@@ -14,6 +14,7 @@ from orchestai.routing.features import LEXICAL_SIZE, LEXICAL_VERSION
 from orchestai.routing.gate import Gate
 from orchestai.routing.model import RouterModel
 from orchestai.routing.policy import RoutingPolicy
+from orchestai.routing.timing import TimePredictor
 
 KIND = "router"
 
@@ -57,6 +58,8 @@ def save_router(
         "networks": len(model.networks),
         "policy": model.policy.model_dump(),
         "encoder": encoder,
+        "times": None if model.times is None else model.times.to_json(),
+        "calibration": [list(bin_) for bin_ in model.calibration],
         "lexical_version": LEXICAL_VERSION,
         "lexical_size": LEXICAL_SIZE,
     }
@@ -115,6 +118,8 @@ def load_router(directory: Path, *, encoder: str | None = None) -> RouterModel:
             networks=tuple(networks),
             policy=RoutingPolicy.model_validate(config["policy"]),
             metrics=dict(loaded.manifest.metrics),
+            calibration=tuple((float(a), float(b), int(n)) for a, b, n in config.get("calibration", ())),
+            times=TimePredictor.from_json(config["times"]) if config.get("times") else None,
             **{name: arrays[name] for name in _MODEL_ARRAYS},
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,24 @@ class TimePredictor:
         return TimePredictor(
             self.weights, self.typical_parameters, self.between, self.within, {**self.levels, worker: (total, count)}
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it in terms of JSON."""
+        return {
+            "weights": list(self.weights),
+            "typical_parameters": self.typical_parameters,
+            "between": self.between,
+            "within": self.within,
+            "levels": {name: list(level) for name, level in self.levels.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TimePredictor:
+        """Return what `to_json` gave."""
+        levels = {str(name): (float(total), int(calls)) for name, (total, calls) in values["levels"].items()}
+        weights = tuple(float(weight) for weight in values["weights"])
+        typical, between, within = (float(values[name]) for name in ("typical_parameters", "between", "within"))
+        return cls(weights, typical, between, within, levels)
 
     def _row(self, facts: CallFacts) -> tuple[float, ...]:
         size = self.typical_parameters if facts.parameters_b is None else math.log(facts.parameters_b)

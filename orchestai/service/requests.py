@@ -34,17 +34,21 @@ InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,
 
 
 class RequestBudget(Body):
-    """What the execution may use; null means no limit.
+    """What the execution may use and what its plan must promise; null means no limit.
 
     Attributes:
         usd: Dollars.
         tokens: Tokens, read and written.
         seconds: Seconds.
+        min_success: Least probability of success, as the router expects it; the cheapest such plan is taken.
+        max_latency_s: Seconds that the plan may be expected to take.
     """
 
     usd: float | None = Field(default=None, ge=0, le=1e6)
     tokens: int | None = Field(default=None, ge=0, le=10**9)
     seconds: float | None = Field(default=None, gt=0, le=86_400)
+    min_success: float | None = Field(default=None, gt=0, le=1)
+    max_latency_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
 class InstructionFields(Body):

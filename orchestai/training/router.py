@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from orchestai.catalog.estimate import tokens_of
 from orchestai.config.training import RouterConfig
 from orchestai.errors import DataError
 from orchestai.routing.attention import AttentionNetwork
@@ -20,6 +21,7 @@ from orchestai.routing.model import RouterModel, apply_stack, blend
 from orchestai.routing.outcomes import OutcomeTable
 from orchestai.routing.policy import PricePoint, RoutingPolicy, choose
 from orchestai.routing.retrieval import recall
+from orchestai.routing.timing import CallFacts, TimePredictor, fit_times
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +33,7 @@ _LOSSES = (0.03, 0.06, 0.1, 0.15, 0.25)
 _MARGINS = (0.0, 0.01, 0.02, 0.04)
 _REACHED = (-0.5, 0.0, 1.0)  # standard errors above the best single worker
 _WORTHWHILE = 0.05
+_FEWEST_TIMES = 20
 _PRICE_WEIGHTS = (0.0, *np.geomspace(0.002, 2.0, 60).tolist())
 
 
@@ -177,8 +180,28 @@ def fit_router(data: RouterData, config: RouterConfig, *, on_step: Callable[[str
         gate=gate,
         policy=policy,
         metrics=_metrics(scores, fitted, calibrated, known, data, policy, base),
+        times=_times(table),
+        calibration=_calibration(scores, calibrated),
     )
     return FittedRouter(model, calibrated)
+
+
+def _calibration(scores: Array, calibrated: Array) -> tuple[tuple[float, float, int], ...]:
+    from orchestai.evaluation.routing import calibration_bins
+
+    tried = ~np.isnan(scores)
+    return tuple(calibration_bins(calibrated[tried], scores[tried]))
+
+
+def _times(table: OutcomeTable) -> TimePredictor | None:
+    """Learn how long calls take, where enough were measured."""
+    places = np.argwhere(table.latency_ms > 0)
+    if len(places) < _FEWEST_TIMES:
+        return None
+    written = np.nan_to_num(table.output_tokens)
+    facts = [CallFacts(tokens_of(len(table.texts[row])), float(written[row, column])) for row, column in places]
+    workers = [table.workers[column] for _, column in places]
+    return fit_times(workers, facts, [float(table.latency_ms[row, column]) for row, column in places])
 
 
 def _check(data: RouterData, config: RouterConfig) -> None:

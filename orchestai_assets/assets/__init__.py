@@ -7,12 +7,16 @@ from orchestai_assets.assets.anomaly_model import anomaly_model
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.evaluation_report import evaluation_report
 from orchestai_assets.assets.execution_logs import execution_logs_asset
+from orchestai_assets.assets.features import features
 from orchestai_assets.assets.model_release import model_release
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
 from orchestai_assets.assets.phase2_checkpoint import phase2_checkpoint_asset
 from orchestai_assets.assets.phase2_report import phase2_report
+from orchestai_assets.assets.router_checkpoint import router_checkpoint
+from orchestai_assets.assets.routing_outcomes import routing_outcomes
 from orchestai_assets.assets.training_data import training_data
+from orchestai_assets.assets.worker_metrics import worker_metrics
 
 
 def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -28,4 +32,8 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         phase2_checkpoint_asset(project.dagster),
         phase2_report,
         anomaly_model,
+        routing_outcomes,
+        worker_metrics,
+        features,
+        router_checkpoint,
     ]

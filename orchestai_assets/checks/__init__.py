@@ -8,6 +8,12 @@ from orchestai_assets.checks.phase1_checkpoint import phase1_loss
 from orchestai_assets.checks.phase1_report import phase1_not_worse_than_rules, phase1_valid_dags
 from orchestai_assets.checks.phase2_checkpoint import phase2_reward_scale, phase2_valid_actions
 from orchestai_assets.checks.phase2_report import phase2_not_worse_than_supervised
+from orchestai_assets.checks.routing import (
+    router_calibrated,
+    router_not_worse,
+    routing_outcomes_ranges,
+    worker_metrics_add_up,
+)
 from orchestai_assets.checks.training_data import (
     training_data_enough_rows,
     training_data_expectations,
@@ -32,4 +38,8 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
         phase2_valid_actions,
         phase2_reward_scale,
         phase2_not_worse_than_supervised,
+        routing_outcomes_ranges,
+        worker_metrics_add_up,
+        router_calibrated,
+        router_not_worse,
     ]

@@ -66,7 +66,13 @@ def test_the_configuration_is_shown_without_secrets(cli: Cli, endpoint: Endpoint
     assert outcome.json["planner"]["confidence_threshold"] == 0.6
     assert "sk-test-0123456789" not in outcome.out
     assert cli("config", "show", "routing", "--json").json == {
-        "routing": {"simulated": "fallback", "exploration": 0.02}
+        "routing": {
+            "simulated": "fallback",
+            "checkpoint": None,
+            "prefer": "thrift",
+            "exploration": 0.02,
+            "exploration_margin": 0.1,
+        }
     }
     assert "exploration: 0.02" in cli("config", "show", "routing").out
     unknown = cli("config", "show", "colours")

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from orchestai.config import Project, RoutingConfig
-from orchestai.contracts import Budget, Instruction, Modality, Subtask, WorkflowGraph
-from orchestai.errors import InputError, NoWorkerError
+from orchestai.contracts import (
+    Assignment,
+    Budget,
+    Instruction,
+    Modality,
+    Subtask,
+    TaskCatalog,
+    WorkerCatalog,
+    WorkflowGraph,
+)
+from orchestai.errors import CheckpointError, InfeasibleError, InputError, NoWorkerError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
 from orchestai.planner.spending import Spending
@@ -161,3 +171,77 @@ async def test_what_asks_for_no_plan_goes_straight_to_a_worker(
         (node,) = plan.graph.nodes
         assert (node.task_type, node.description) == ("translation", instruction.text)
         assert plan.confidence is None
+
+
+class ScriptedRouter:
+    """A router that the test writes down; `fail` makes it break."""
+
+    version = "router-1"
+
+    def __init__(self, worker: str, fail: Exception | None = None) -> None:
+        self.worker = worker
+        self.fail = fail
+        self.asked: list[tuple[str | None, tuple[Assignment, ...]]] = []
+
+    def assign(
+        self,
+        graph: WorkflowGraph,
+        _instruction: Instruction,
+        *,
+        tasks: TaskCatalog,
+        catalog: WorkerCatalog,
+        fallback: Sequence[Assignment],
+        execution_id: str | None,
+    ) -> tuple[Assignment, ...]:
+        self.asked.append((execution_id, tuple(fallback)))
+        if self.fail is not None:
+            raise self.fail
+        assert {node.task_type for node in graph.nodes} <= set(tasks.names)
+        return tuple(Assignment(worker=catalog[self.worker].name, propensity=0.5) for _ in graph.nodes)
+
+
+async def test_the_router_chooses_whatever_planned(project: Project) -> None:
+    router = ScriptedRouter("sim-frontier")
+    for learned, planner in ((None, "rules"), (proposer(project, 0.95), "learned")):
+        plan = await hybrid(project, learned=learned, router=router).plan(INSTRUCTION, execution_id="e-1")
+        assert (plan.planner, plan.router_version) == (planner, "router-1")
+        assert {each.worker for each in plan.assignments} == {"sim-frontier"}
+        assert router.asked[-1][0] == "e-1"
+    assert [each.worker for each in router.asked[-1][1]] == ["sim-coder", "sim-coder"], "the selector's, as a fallback"
+
+
+@pytest.mark.parametrize("fail", [CheckpointError("torn"), ValueError("shapes")])
+async def test_a_router_that_fails_leaves_the_rule_and_one_warning(
+    project: Project, fail: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    planner = hybrid(project, router=ScriptedRouter("sim-frontier", fail))
+    without = await hybrid(project).plan(INSTRUCTION)
+    for _ in range(2):
+        plan = await planner.plan(INSTRUCTION)
+        assert [each.worker for each in plan.assignments] == [each.worker for each in without.assignments]
+        assert plan.router_version is None
+    assert len([record for record in caplog.records if "router" in record.message]) == 1
+
+
+async def test_what_cannot_be_is_no_failure_of_the_router(project: Project) -> None:
+    nothing = InfeasibleError(
+        budget_usd=0.0, min_success=None, max_latency_ms=None, cheapest_usd=1.0, best_success=None, fastest_ms=None
+    )
+    with pytest.raises(InfeasibleError):
+        await hybrid(project, router=ScriptedRouter("sim-frontier", nothing)).plan(INSTRUCTION)
+
+
+async def test_a_kept_plan_gets_its_workers_anew(project: Project) -> None:
+    kept = await hybrid(project).plan(INSTRUCTION)
+    again = await hybrid(project, router=ScriptedRouter("sim-frontier")).choose_workers(
+        INSTRUCTION, kept, execution_id="e-2"
+    )
+    assert (again.graph, again.id) == (kept.graph, kept.id)
+    assert [each.worker for each in again.assignments] == ["sim-frontier"] * len(kept.graph)
+    assert await hybrid(project).choose_workers(INSTRUCTION, kept) is kept
+
+
+async def test_limits_hold_without_a_router(project: Project) -> None:
+    instruction = INSTRUCTION.model_copy(update={"budget": Budget(max_latency_s=0.000001)})
+    with pytest.raises(InfeasibleError, match="a limit of"):
+        await hybrid(project).plan(instruction)

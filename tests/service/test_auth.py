@@ -196,11 +196,12 @@ def test_an_execution_gets_no_more_than_is_left_today(project: Project, endpoint
     )
     header = give_token(dear, "app", budget_usd_per_day=0.5)
     with running(dear) as service:
-        body = service.post(headers=header, idempotency_key="k").json()
-        assert body["completed"] is False
-        assert "of the budget is left" in body["error"]
+        refused = service.post(headers=header, idempotency_key="k")
+        assert (refused.status_code, refused.json()["code"]) == (422, "infeasible")
+        assert "the cheapest feasible" in refused.json()["remedy"]
         again = service.post(headers=header, idempotency_key="k")
-        assert again.json()["execution_id"] == body["execution_id"], "the limit does not change the request"
+        assert again.status_code == 409, "the limit does not change the request, and that one has ended"
+        assert "budget of $" in again.json()["detail"]
     assert endpoint.requests == []
 
 

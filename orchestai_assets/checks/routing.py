@@ -1,0 +1,134 @@
+"""Checks of what routing learns from, and of what it learned."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from orchestai.app.places import router_folder, routing_folder
+from orchestai_assets import keys
+from resources.orchestai_resource import OrchestAIResource
+
+_SHOWN = 5
+_MOST_ECE = 0.1
+
+
+@dg.asset_check(
+    asset=keys.ROUTING_OUTCOMES,
+    name="ranges",
+    blocking=True,
+    description="Scores and propensities are probabilities, prices and times are not negative, no row stands twice.",
+)
+def routing_outcomes_ranges(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+    """Look at every row."""
+    from orchestai.routing.logged import read_routing_table
+    from orchestai.routing.outcomes import OUTCOMES_ASSET
+
+    return ranges_result(read_routing_table(routing_folder(orchestai.project), OUTCOMES_ASSET).to_pylist())
+
+
+@dg.asset_check(
+    asset=keys.WORKER_METRICS,
+    name="adds_up",
+    blocking=True,
+    description="The calls of a worker over its task types are those of its row over all.",
+)
+def worker_metrics_add_up(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+    """Add the calls."""
+    from orchestai.routing.logged import read_routing_table
+    from orchestai.routing.outcomes import METRICS_ASSET
+
+    return sums_result(read_routing_table(routing_folder(orchestai.project), METRICS_ASSET).to_pylist())
+
+
+@dg.asset_check(
+    asset=keys.ROUTER_CHECKPOINT,
+    name="calibrated",
+    description="Expected success is within 0.1 of observed success on average, out of fold.",
+)
+def router_calibrated(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+    """Read the calibration error out of the manifest."""
+    from orchestai.checkpoint import read_manifest
+
+    return calibration_result(read_manifest(router_folder(orchestai.project)).metrics)
+
+
+@dg.asset_check(
+    asset=keys.ROUTER_CHECKPOINT,
+    name="not_worse_than_best_single",
+    description="Routing for success does not lose to the best single worker, out of fold.",
+)
+def router_not_worse(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+    """Compare routed and best single success."""
+    from orchestai.checkpoint import read_manifest
+
+    return comparison_result(read_manifest(router_folder(orchestai.project)).metrics)
+
+
+def ranges_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    """Say which rows cannot be."""
+    wrong = []
+    seen = set()
+    for row in rows:
+        key = (row["execution_id"], row["attempt"], row["node"], row["worker"])
+        problems = [f"{name} {row[name]}" for name in ("score", "propensity") if not _within(row[name], 1.0)]
+        problems += [f"{name} {row[name]}" for name in ("cost_usd", "latency_ms") if not _within(row[name], None)]
+        problems += ["twice"] if key in seen else []
+        seen.add(key)
+        if problems:
+            wrong.append(f"{row['execution_id']}/{row['node']}: {', '.join(problems)}")
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        metadata={
+            "gate": "ranges",
+            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(rows)} sound rows",
+            "allowed": "0 to 1, >= 0, once",
+        },
+    )
+
+
+def sums_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    """Compare each worker's row over all with the sum over its task types."""
+    totals: dict[str, list[int]] = {}
+    for row in rows:
+        total = totals.setdefault(row["worker"], [0, 0])
+        total[row["task_type"] == "*"] += row["calls"]
+    wrong = [f"{worker}: {parts} and {whole}" for worker, (parts, whole) in totals.items() if parts != whole]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        metadata={
+            "gate": "calls",
+            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(totals)} workers add up",
+            "allowed": "equal",
+        },
+    )
+
+
+def calibration_result(metrics: Mapping[str, float]) -> dg.AssetCheckResult:
+    """Judge the expected calibration error."""
+    return dg.AssetCheckResult(
+        passed=metrics["ece"] <= _MOST_ECE,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "gate": "expected calibration error",
+            "observed": f"{metrics['ece']:.3f}",
+            "allowed": f"<= {_MOST_ECE}",
+        },
+    )
+
+
+def comparison_result(metrics: Mapping[str, float]) -> dg.AssetCheckResult:
+    """Judge routing against the best single worker."""
+    return dg.AssetCheckResult(
+        passed=metrics["accuracy_routed"] >= metrics["best_single"],
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "gate": "success out of fold",
+            "observed": f"{metrics['accuracy_routed']:.1f} %",
+            "allowed": f">= {metrics['best_single']:.1f} %, that of the best single worker",
+        },
+    )
+
+
+def _within(value: float | None, most: float | None) -> bool:
+    return value is None or (value >= 0 and (most is None or value <= most))
