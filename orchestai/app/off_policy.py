@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestai.app.routing import router_folder
+from orchestai.app.places import router_folder
 from orchestai.config import Project
 from orchestai.errors import InputError
 from orchestai.logs import ExecutionLogRecord, read_executions
