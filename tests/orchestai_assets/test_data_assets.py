@@ -223,3 +223,22 @@ def test_an_unreadable_configuration_is_reported_by_the_resource(
 
     with pytest.raises(ConfigError, match=r"project\.yml"):
         _ = OrchestAIResource(project_dir=str(tmp_path)).project
+
+
+def test_the_anomaly_model_is_trained_on_the_log_and_described(
+    project: Project, instance: dg.DagsterInstance, log_executions: Log
+) -> None:
+    log_executions(105)  # two sub-tasks an execution on average
+    result = dg.materialize(
+        [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)],
+        selection=[keys.ANOMALY_MODEL],
+        instance=instance,
+        resources=defs.resources,
+    )
+    assert result.success
+    found = materialized(result)["anomaly_model"]
+    assert Path(found["path"]) == project.paths.checkpoints / "anomaly"
+    assert [(row.data["worker"], row.data["calls"]) for row in found["calls"].records] == [("sim-fast", 210)]
+    assert found["threshold"] > 0
+    assert "base64" in found["scores"]
+    assert "base64" in found["loss"]

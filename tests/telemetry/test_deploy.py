@@ -13,6 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from orchestai.routing.anomaly.watch import AnomalyReading
 from orchestai.service.metrics import ServiceMetrics
 from orchestai.telemetry.metrics import Metrics
 from orchestai.telemetry.pulled import PulledCollector
@@ -36,6 +37,7 @@ def exported() -> dict[str, set[str]]:
         reflex=lambda: {"hit": 1, "blocked.injection": 1, "pii.EMAIL": 1, "stored": 1},
         queues=lambda: [QueueReading("a", "ready", 1)],
         events_dropped=lambda: {"s": 1},
+        anomalies=lambda: [AnomalyReading("w", 1.2, 1, True)],
     )
     metrics = Metrics(sources)
     names: dict[str, set[str]] = {"up": set()}

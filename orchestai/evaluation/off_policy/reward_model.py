@@ -87,18 +87,18 @@ def cross_fitted(
     expected = [designs.expected(rows, each) for each in wishes]
     fold = np.array([int(hashlib.sha256(row.group.encode()).hexdigest()[:8], 16) % folds for row in rows])
     done, would = np.zeros(len(rows)), [np.zeros(len(rows)) for _ in wishes]
-    for part in range(folds):
-        inside = fold == part
-        if not inside.any():
-            continue
-        effects = _ridge(taken[~inside], rewards[~inside]) if (~inside).any() else np.zeros(taken.shape[1])
+    parts = [fold == part for part in range(folds)]
+    products = [(taken[inside].T @ taken[inside], taken[inside].T @ rewards[inside]) for inside in parts]
+    gram, moment = sum(each for each, _ in products), sum(each for _, each in products)
+    for inside, (own_gram, own_moment) in zip(parts, products, strict=True):
+        effects = _ridge(gram - own_gram, moment - own_moment)
         done[inside] = taken[inside] @ effects
         for values, matrix in zip(would, expected, strict=True):
             values[inside] = matrix[inside] @ effects
     return done, would
 
 
-def _ridge(matrix: Array, rewards: Array) -> Array:
-    penalty = np.full(matrix.shape[1], _PENALTY)
+def _ridge(gram: Array, moment: Array) -> Array:
+    penalty = np.full(len(gram), _PENALTY)
     penalty[-1] = 1e-6  # the mean is not drawn anywhere
-    return np.asarray(np.linalg.solve(matrix.T @ matrix + np.diag(penalty), matrix.T @ rewards), dtype=np.float64)
+    return np.asarray(np.linalg.solve(gram + np.diag(penalty), moment), dtype=np.float64)
