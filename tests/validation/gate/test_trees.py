@@ -9,6 +9,7 @@ from orchestai.validation.calibrate import joint_effect
 from orchestai.validation.distinct import healthy_losses, lost_values
 from orchestai.validation.localize.labels import suspects
 from orchestai.validation.localize.trees import opinions
+from orchestai.validation.space import smallest
 
 
 def labelled(rows: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,3 +73,9 @@ def test_effects_add_up_without_passing_one() -> None:
     assert joint_effect([0.5, 0.5, 0.0]) == 0.75
     assert joint_effect([1.0, 0.2]) == 1.0
     assert joint_effect([]) == 0.0
+
+
+@pytest.mark.parametrize("width", [3, 50, 384, 1_000, 1_023])
+def test_the_smallest_values_are_found_in_groups(width: int) -> None:
+    table = np.random.default_rng(width).integers(0, 400, (20, width)).astype(np.float32)
+    assert (np.sort(smallest(table, 3), 1) == np.sort(table, 1)[:, :3]).all()
