@@ -28,6 +28,7 @@ from bench.corruptions import (
     spectral,
 )
 from bench.generations import KINDS, generations
+from bench.promises import promises
 from bench.report import data_sha256, write_report
 from bench.tables import label_of, read_frame
 from orchestai.validation.gate import GateSettings, ReferenceProfile, Source, judge
@@ -140,6 +141,16 @@ def corruptions(parts: Parts, label: str | None, settings: GateSettings, seed: i
     return found
 
 
+def kept_promises(parts: Parts, label: str | None, settings: GateSettings, seed: int) -> dict[str, Any]:
+    """Compare what recommendations promise with the score after they are followed."""
+    kinds: dict[str, Corruption] = {"duplicates": duplicates, "copies": copies_of(parts.reference), "junk": junk}
+    if label is not None:
+        kinds["label_flips"] = label_flips(label)
+    found = promises(profile_of(parts, label, settings), parts.candidate, kinds, settings, seed)
+    print("  promises    ", {k: v for k, v in found.items() if k != "each"}, flush=True)
+    return found
+
+
 def recursion(parts: Parts, label: str | None, settings: GateSettings, seed: int) -> dict[str, Any]:
     """Judge tables that models made of tables that models made."""
     profile = profile_of(parts, label, settings)
@@ -176,6 +187,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     parts = split(frame, rng)
     found["corruptions"] = corruptions(parts, label, settings, arguments.seed)
     made = recursion(parts, label, settings, arguments.seed)
+    if not arguments.no_promises:
+        found["recommendations"] = kept_promises(parts, label, settings, arguments.seed)
     found["generations"] = {kind: {"first_reject": each["first_reject"]} for kind, each in made.items()}
     found["generation_curves"] = made
     curves = [*found["corruptions"].values(), *made.values()]
@@ -196,6 +209,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--splits", type=int, default=100, help="healthy splits")
     parser.add_argument("--healthy-only", action="store_true", help="leave the curves of damage out")
+    parser.add_argument("--no-promises", action="store_true", help="do not follow the recommendations")
     parser.add_argument("--rows", type=int, default=16_000, help="rows of the table that are used")
     parser.add_argument("--healthy-rows", type=int, default=4_000, help="rows of each healthy split")
     parser.add_argument("--draws", type=int, default=200, help="null draws")

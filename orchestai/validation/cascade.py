@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
     """What the cascade says of rows that it was not trained on."""
 
     probabilities: NDArray[np.float32]  # (n, classes)
-    gradient_norms: NDArray[np.float32]  # (n,) of the loss by the weights of one tiny model that never saw the row
+    gradient_norms: NDArray[np.float32]  # (n,) of the loss by a tiny model's weights, mean over those that never saw it
 
 
 class _Bag(nn.Module):
@@ -198,7 +198,7 @@ class Cascade:
                         summed += tier.weight * mine / (tier.models - 1)
                         if gradients is not None:
                             y, norms = gradients
-                            norms[piece] = _ghost_norms(bag, rows, y[piece], (own + 1) % tier.models)
+                            norms[piece] = _ghost_norms(bag, rows, y[piece], own)
                         continue
                     for model in range(tier.models):
                         places = (own == model).nonzero()[:, 0]
@@ -247,24 +247,26 @@ def _train(
             schedule.step()
 
 
-def _ghost_norms(bag: _Bag, x: Tensor, y: NDArray[np.int64], model: Tensor) -> NDArray[np.float32]:
-    """Return the norm of each row's gradient by the weights of one network with one hidden layer.
+def _ghost_norms(bag: _Bag, x: Tensor, y: NDArray[np.int64], own: Tensor) -> NDArray[np.float32]:
+    """Return the norm of each row's gradient by the weights of a network with one hidden layer, over those not `own`.
 
     A layer's gradient for one row is an outer product, so its norm is the product of two norms (Goodfellow 2015,
-    arXiv:1510.01799). Rows without a class have 0.
+    arXiv:1510.01799). The mean over the networks: by one alone, a row's norm says as much of the network as of the
+    row. Rows without a class have 0.
     """
     w1, w2 = bag.weights
     b1, b2 = bag.biases
-    every = torch.relu(torch.baddbmm(b1, x.expand(len(w1), *x.shape), w1))  # (models, n, hidden)
-    rows = torch.arange(len(x), device=x.device)
-    hidden = every[model, rows]  # (n, hidden)
-    logits = torch.einsum("nh,nhk->nk", hidden, w2[model]) + b2[model, 0]
+    models, rows = len(w1), torch.arange(len(x), device=x.device)
+    hidden = torch.relu(torch.baddbmm(b1, x.expand(models, *x.shape), w1))  # (models, n, hidden)
     known = torch.from_numpy(y >= 0).to(x.device)
-    delta2 = torch.softmax(logits, -1)
-    delta2[rows, torch.from_numpy(y.clip(0)).to(x.device)] -= 1  # (n, classes)
-    delta1 = torch.einsum("nk,nhk->nh", delta2, w2[model]) * (hidden > 0)
-    squared = delta2.square().sum(1) * (hidden.square().sum(1) + 1) + delta1.square().sum(1) * (x.square().sum(1) + 1)
-    return np.asarray((squared.sqrt() * known).cpu().numpy(), dtype=np.float32)
+    delta2 = torch.softmax(torch.baddbmm(b2, hidden, w2), -1)
+    delta2[:, rows, torch.from_numpy(y.clip(0)).to(x.device)] -= 1  # (models, n, classes)
+    delta1 = torch.bmm(delta2, w2.transpose(1, 2)) * (hidden > 0)
+    squared = delta2.square().sum(-1) * (hidden.square().sum(-1) + 1)
+    squared += delta1.square().sum(-1) * (x.square().sum(1) + 1)
+    norms = squared.sqrt()  # (models, n)
+    norms[own, rows] = 0
+    return np.asarray((norms.sum(0) / (models - 1) * known).cpu().numpy(), dtype=np.float32)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

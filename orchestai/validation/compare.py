@@ -67,7 +67,7 @@ class Comparison:
             sizes: Everything about the table that the draws depend on.
             draw: Makes them; it may use nothing of the table but `sizes`.
         """
-        key = (name, *sizes)
+        key: tuple[str | int, ...] = (name, *sizes)
         if key not in self.drawn:
             while len(self.drawn) >= _MOST_DRAWN:
                 del self.drawn[next(iter(self.drawn))]

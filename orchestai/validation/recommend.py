@@ -150,26 +150,20 @@ def _dropper(
     profile: ReferenceProfile, scores: RowScores, name: str
 ) -> Callable[[TableState, Described], tuple[TableState, Described]]:
     def apply(state: TableState, table: Described) -> tuple[TableState, Described]:
-        keep = ~scores.named[name][table.index % (1 << 40) - scores.first]
-        exact, coarse = state.exact, state.coarse
-        if name == "repeated":
-            dropped = int(exact.counts.sum()) - len(exact.hashes)
-            exact = _with_counts(exact, np.ones_like(exact.counts))
-            coarse = _with_counts(coarse, _without(coarse.counts, dropped))
-        elif name == "copied":
-            mine = ~np.isin(exact.hashes, profile.state.exact.hashes)
-            exact = HashCounts(exact.size, exact.hashes[mine], exact.counts[mine], int(exact.counts[mine].sum()))
-            theirs = ~np.isin(coarse.hashes, profile.state.coarse.hashes)
-            coarse = HashCounts(
-                coarse.size, coarse.hashes[theirs], coarse.counts[theirs], int(coarse.counts[theirs].sum())
-            )
         if name == "near_repeated" and state.texts is not None:
             state = replace(state, texts=_kept(state.texts, ~scores.named[name], scores.first))
-        rows = max(int(keep.mean() * state.rows), 1)
-        kept = np.flatnonzero(keep)
+        kept = np.flatnonzero(~scores.named[name][table.index % (1 << 40) - scores.first])
         sample = state.sample
         assert sample.rows is not None
+        whole = len(sample.index) == state.rows
         sample = replace(sample, index=sample.index[kept], rows=sample.rows.take(kept))
+        assert sample.rows is not None
+        if whole:  # every row is at hand: what is left is counted anew
+            exact = HashCounts.of(sample.rows.exact, state.exact.size)
+            coarse = HashCounts.of(sample.rows.coarse, state.coarse.size)
+        else:
+            exact, coarse = _estimated(state, profile, name)
+        rows = max(round(len(kept) / max(table.rows, 1) * state.rows), 1)
         return replace(state, rows=rows, exact=exact, coarse=coarse, sample=sample), table.take(kept)
 
     return apply
@@ -180,6 +174,22 @@ def _kept(texts: RowSample[Sketches], keep: NDArray[np.bool_], first: int) -> Ro
     left = np.flatnonzero(keep[texts.index - first])
     rows = texts.rows.take(left) if texts.rows is not None else None
     return replace(texts, index=texts.index[left], rows=rows)
+
+
+def _estimated(state: TableState, profile: ReferenceProfile, name: str) -> tuple[HashCounts, HashCounts]:
+    """Return the distinct rows that are left of a table of which only a sample is at hand."""
+    exact, coarse = state.exact, state.coarse
+    if name == "repeated":
+        dropped = int(exact.counts.sum()) - len(exact.hashes)
+        return _with_counts(exact, np.ones_like(exact.counts)), _with_counts(coarse, _without(coarse.counts, dropped))
+    if name == "copied":
+        return _not_in(exact, profile.state.exact), _not_in(coarse, profile.state.coarse)
+    return exact, coarse
+
+
+def _not_in(counts: HashCounts, reference: HashCounts) -> HashCounts:
+    mine = ~np.isin(counts.hashes, reference.hashes)
+    return HashCounts(counts.size, counts.hashes[mine], counts.counts[mine], int(counts.counts[mine].sum()))
 
 
 def _with_counts(hashes: HashCounts, counts: NDArray[np.int64]) -> HashCounts:

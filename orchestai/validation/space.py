@@ -16,6 +16,7 @@ Matrix = NDArray[np.float32]
 AXES = 32
 KERNEL_FEATURES = 256
 NEIGHBOURS = 3
+_GROUP = 32
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,27 @@ def neighbour_distances(points: Matrix, others: Matrix, *, leave_self_out: bool 
         gaps = squares - 2 * piece @ others.T
         if leave_self_out:
             gaps[np.arange(len(piece)), np.arange(start, start + len(piece))] = np.inf
-        near = np.partition(gaps, count - 1, axis=1)[:, :count] + np.square(piece).sum(1)[:, None]
+        near = smallest(gaps, count) + np.square(piece).sum(1)[:, None]
         near = np.sqrt(np.sort(near.clip(0), axis=1))
         first[start : start + len(piece)], third[start : start + len(piece)] = near[:, 0], near[:, -1]
     return first, third
+
+
+def smallest(table: Matrix, count: int) -> Matrix:
+    """Return the `count` smallest values of each row, in no order (n, count).
+
+    They lie in the `count` groups whose own smallest values are the smallest: only those are searched, which takes half
+    the time of searching all.
+    """
+    rows, width = table.shape
+    groups = width // _GROUP
+    if groups <= 4 * count:
+        return np.partition(table, count - 1, axis=1)[:, :count]
+    grouped = table[:, : groups * _GROUP].reshape(rows, _GROUP, groups)
+    best = np.argpartition(grouped.min(1), count - 1, axis=1)[:, :count]
+    found = np.take_along_axis(grouped, best[:, None, :], axis=2).reshape(rows, -1)
+    rest = np.concatenate([found, table[:, groups * _GROUP :]], axis=1)
+    return np.partition(rest, count - 1, axis=1)[:, :count]
 
 
 def _label_table(encoder: Encoder) -> Matrix | None:

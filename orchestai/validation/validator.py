@@ -277,8 +277,8 @@ class DatasetValidator:
             encoder, kind = encoder_of(run.raw, label)
             run.state = accumulate(source, encoder, settings)
             needed = networks or not trees_judge(settings, run.state.rows)
-            names = tuple(run.raw.column_names)
-            run.profile = profile_of(run.state, encoder, kind, settings, names, networks=needed)
+            columns = tuple(run.raw.column_names)
+            run.profile = profile_of(run.state, encoder, kind, settings, columns, networks=needed)
             run.table = run.profile.described
             run.natural = natural_repetition(run.raw, run.state.rows)
             if holdout is not None:

@@ -94,7 +94,7 @@ def _forests(x: Table, y: NDArray[np.int64], known: NDArray[np.int64], classes: 
         unknown = np.flatnonzero(y < 0)
         if len(unknown):
             total[np.ix_(unknown, place)] += model.predict_proba(x[unknown])
-    return total / 2
+    return np.asarray(total / 2, np.float32)
 
 
 def _boosted(x: Table, y: NDArray[np.int64], learned: NDArray[np.bool_], classes: int, seed: int) -> Table:
