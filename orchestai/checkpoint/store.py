@@ -89,7 +89,7 @@ def load_checkpoint(directory: Path) -> LoadedCheckpoint:
     Raises:
         CheckpointError: Something is missing, changed, garbled or of another format.
     """
-    directory = Path(directory)
+    directory = Path(directory).resolve()  # a link may name another version before the last file is read
     manifest = read_manifest(directory)
     for name in (WEIGHTS, CONFIG):
         if name not in manifest.files:
