@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestai.app.learning import train_phase1
-from orchestai.app.places import phase1_folder, previous_phase1_folder
+from orchestai.app.publish import publish, training_place
 from orchestai.config import Phase1Config, Project
 from orchestai.contracts import PlanExample, TaskCatalog, WorkerCatalog
-from orchestai.errors import CheckpointError, StorageError
 
 if TYPE_CHECKING:
     from orchestai.training.phase1 import TrainResult
@@ -34,8 +32,9 @@ def train_recorded(
 ) -> TrainResult:
     """Train as `train_phase1` does, and record it.
 
-    The curves are drawn to `curves_file(out)`. Where `out` is the checkpoint that the project plans with, the
-    one that stood there is kept, so that the report can compare the two.
+    The curves are drawn to `curves_file(out)`. Where `out` is the checkpoint that the project plans with, it is
+    trained beside it and takes its place when it is complete; the one that stood there is kept, so that the report can
+    compare the two.
 
     Args:
         project: The project.
@@ -50,14 +49,14 @@ def train_recorded(
 
     Raises:
         DataError: There are too few examples.
-        StorageError: The checkpoint, or a copy of the one before it, cannot be written.
+        StorageError: The checkpoint cannot be written, or cannot take its place.
     """
     from orchestai.evaluation.plots import loss_curves
     from orchestai.training.distributed import is_main_process
     from orchestai.training.tracking import Tracker
 
     writes = is_main_process()
-    kept = _set_aside(project, out) if writes else None
+    place = training_place(project, out)
     with ExitStack() as stack:
         if tracker is None and writes:
             settings = (config or project.training.phase1).model_dump()
@@ -72,13 +71,13 @@ def train_recorded(
                 on_epoch(row)
 
         result = train_phase1(
-            project, examples, tasks=tasks, workers=workers, out=out, config=config, on_epoch=after, resume=resume
+            project, examples, tasks=tasks, workers=workers, out=place, config=config, on_epoch=after, resume=resume
         )
     if writes:
         curves_file(out).write_bytes(loss_curves(curves(result.history), best_epoch=result.best_epoch))
-        if kept is not None:
-            _keep(project, kept, out)
-    return result
+        if place != out:
+            publish(project, place)
+    return result._replace(checkpoint=out)
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -92,33 +91,3 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 def curves_file(checkpoint: Path) -> Path:
     """Return the picture of the learning curves: beside the checkpoint, whose folder holds only what it attests."""
     return checkpoint.with_name(f"{checkpoint.name}.curves.png")
-
-
-def _set_aside(project: Project, out: Path) -> Path | None:
-    """Copy the checkpoint that the training is going to replace; None where there is nothing to compare with."""
-    if out.absolute() != phase1_folder(project).absolute() or not (out / "manifest.json").exists():
-        return None
-    copy = out.with_name(f".{out.name}.replaced")
-    try:
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(out, copy)
-    except OSError as error:
-        raise StorageError(
-            f"The checkpoint before this one cannot be kept: {error}.", path=str(copy), remedy="Free some space."
-        ) from error
-    return copy
-
-
-def _keep(project: Project, copy: Path, out: Path) -> None:
-    """Make the copy the previous checkpoint, unless the training came to the very same weights."""
-    from orchestai.checkpoint import read_manifest
-
-    try:
-        changed = read_manifest(copy).digest != read_manifest(out).digest
-    except CheckpointError:  # what was replaced was broken: nothing to compare with
-        changed = False
-    if changed:
-        shutil.rmtree(previous_phase1_folder(project), ignore_errors=True)
-        copy.rename(previous_phase1_folder(project))
-    else:
-        shutil.rmtree(copy, ignore_errors=True)

@@ -130,6 +130,7 @@ def load_arrays(directory: Path) -> LoadedArrays:
 def _read(
     directory: Path, load_file: Callable[[Path], dict[str, Any]]
 ) -> tuple[dict[str, Any], Manifest, dict[str, Any]]:
+    directory = directory.resolve()  # a link may name another version before the last file is read
     manifest = verify_checkpoint(directory)
     try:
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))

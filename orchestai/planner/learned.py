@@ -98,6 +98,9 @@ class LearnedPlanner:
         tasks: Catalog to plan with; None means the trained one.
         workers: Workers to choose from; None means the trained ones.
         model_version: Identity of the checkpoint.
+
+    Raises:
+        CheckpointError: Not one task type of the catalog was trained.
     """
 
     def __init__(
@@ -132,6 +135,12 @@ class LearnedPlanner:
         trained = len(setup.tasks)
         rows = self._types.rows.tolist()
         self.untrained = tuple(name for name, row in zip(self.tasks.names, rows, strict=True) if row == trained)
+        if len(self.untrained) == len(self.tasks):
+            raise CheckpointError(
+                f"The checkpoint was trained with another catalog: of its {trained} task types "
+                f"({', '.join(setup.tasks.names[:3])}, ..) this one has none ({', '.join(self.tasks.names[:3])}, ..).",
+                remedy="Train a planner for this catalog, or plan with the catalog of the checkpoint.",
+            )
         if self.untrained:
             _log.warning(
                 "%d of %d task types were not trained (or are described otherwise now) and are "
@@ -160,7 +169,7 @@ class LearnedPlanner:
             workers: Workers to choose from; None means the trained ones.
 
         Raises:
-            CheckpointError: It is missing, garbled, or made with another encoder.
+            CheckpointError: It is missing, garbled, or made with another encoder or for another catalog.
         """
         loaded = load_checkpoint(checkpoint_dir)
         setup, ensemble, hints, transitions, layers = _restore(loaded, checkpoint_dir)

@@ -28,6 +28,7 @@ from bench.splits import (
 from bench.unseen_tools import nearest, recall, without
 from orchestai.contracts import PlanExample, PlanPrediction, TaskCatalog, TaskType
 from orchestai.errors import DataError, StorageError
+from orchestai.importers import read_starter
 
 TOOLS = ("wake", "wash", "cook", "ride", "read", "sing")
 
@@ -240,6 +241,40 @@ def test_starter_on_the_corpus_of_this_repository(tmp_path: Path, stubs: list[Pa
     assert rules["dag_validity"] == 100.0
     assert rules["node_f1"] > results["baselines"]["most_frequent"]["node_f1"]
     assert 0 < rules["not_chains"]["edge_f1"] < 100
+
+
+def test_the_shipped_corpus_has_no_instruction_in_two_parts_nor_nearly() -> None:
+    parts = split_given([record.to_example() for record in read_starter(bench.starter.CORPUS)])
+    assert parts.dropped == 0
+    texts = [[example.instruction for example in part] for part in (parts.train, parts.validation, parts.test)]
+    assert not any(near_duplicates(texts[0], texts[1]))
+    assert not any(near_duplicates(texts[0] + texts[1], texts[2]))
+    assert any(near_duplicates(texts[0], [texts[0][0].upper() + " 7"]))  # it would have been found
+
+
+def test_a_benchmark_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, Path]] = []
+
+    def train(parts: Parts, *, seed: int, out: Path, **_: Any) -> Perfect:
+        if seed == 1 and len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append((seed, out))
+        return Perfect()
+
+    monkeypatch.setattr(bench.planning, "load_encoder", lambda name, cache_dir: WordEncoder())
+    monkeypatch.setattr(bench.planning, "train_learned", train)
+    source, out = ultratool(tmp_path / "ut"), tmp_path / "report.json"
+    command = ["--train", str(source), "--test", str(source), "--out", str(out), "--main-only", "--seeds", "2"]
+    with pytest.raises(KeyboardInterrupt):
+        bench.planning.main(command)
+    assert not out.exists()
+    trained.append((-1, tmp_path))  # the second time it does not stop
+    assert bench.planning.main(command) == 0
+    assert [seed for seed, _ in trained] == [0, -1, 1]
+    assert json.loads(out.read_text(encoding="utf-8"))["results"]["exact"] == {"mean": 100.0, "std": 0.0}
+    assert bench.planning.main([*command, "--epochs", "3"]) == 0  # another question, another answer
+    assert [seed for seed, _ in trained] == [0, -1, 1, 0, 1]
+    assert trained[0][1].parent != trained[3][1].parent
 
 
 def test_parts_share_no_instruction() -> None:

@@ -323,6 +323,48 @@ def test_a_catalog_with_a_new_type_works_and_says_so(trained: TrainResult, caplo
     assert LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder()).untrained == ()
 
 
+def test_a_checkpoint_of_another_catalog_is_refused(trained: TrainResult) -> None:
+    strange = TaskCatalog(
+        types=(TaskType(name="sing", description="sing a song"), TaskType(name="paint", description="x"))
+    )
+    with pytest.raises(CheckpointError, match=r"another catalog.*paint, bake, look.*sing, paint"):
+        LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder(), tasks=strange)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\n\t",
+        "\u0000",
+        "画一面墙,然后烤面包",
+        "ارسم جدارًا ثم اخبز",
+        "🎨 → 🍞",
+        "paint " * 3000,
+        "[image]",
+        "{{ 7 * 7 }}",
+    ],
+    ids=["empty", "space", "breaks", "nul", "chinese", "arabic", "emoji", "long", "mark", "template"],
+)
+def test_whatever_the_text_there_is_a_valid_plan(trained: TrainResult, text: str) -> None:
+    planner = LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder())
+    (alone,) = planner.predict([text])
+    (first, _) = planner.predict([text, "soon paint"])
+    assert alone.task_types
+    assert set(alone.task_types) <= set(TASKS.names)
+    assert all(parent < child for child, parents in enumerate(alone.dependencies) for parent in parents)
+    assert 0 <= alone.confidence <= 1
+    assert (alone.task_types, alone.dependencies) == (first.task_types, first.dependencies)
+
+
+def test_the_cost_of_a_training_is_on_record(trained: TrainResult) -> None:
+    cost = load_checkpoint(trained.checkpoint).manifest.notes["cost"]
+    assert cost["cpu_s"] > 0
+    assert cost["wall_s"] == pytest.approx(trained.seconds)
+    assert cost["wall_s"] >= sum(row["seconds"] for row in trained.history)
+
+
 def test_the_checkpoint_says_what_it_was_made_from(trained: TrainResult) -> None:
     loaded = load_checkpoint(trained.checkpoint)
     assert loaded.manifest.kind == "phase1"
