@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,84 +9,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import torch
 
 import orchestai.app.runtime
 from orchestai.app.runtime import Runtime, build_runtime
-from orchestai.checkpoint import save_checkpoint
-from orchestai.checkpoint.manifest import ManifestFields
 from orchestai.config import CanaryConfig, Project, PromptTemplate, StageConfig
-from orchestai.contracts import Instruction, Subtask, WorkflowGraph
-from orchestai.errors import CheckpointError
+from orchestai.contracts import Instruction
 from orchestai.logs import ExecutionLogRecord, read_executions
-from orchestai.planner.planner import HybridPlanner, LearnedProposal
-from orchestai.planner.rules import RulesPlanner
 from orchestai.registry import Aliases, ModelRegistry, open_registry
 from orchestai.registry.pointer import pointer_file
 from orchestai.registry.records import prompt_subject
 from orchestai.registry.release import promote, rollback, start_prompt_release, start_release
 from orchestai.registry.store import registry_uri
+from tests.app.registered import BROKEN, give_database, register, scripted_planner
 
 NOW = datetime.now(UTC)
 HALF = CanaryConfig(stages=(StageConfig(share=0.5, units=10),))
-
-
-class Proposer:
-    """Plans one sub-task, and knows which checkpoint it stands for."""
-
-    def __init__(self, folder: Path, workers: int) -> None:
-        self._workers = workers
-        number = json.loads((folder / "config.json").read_text())["number"]
-        if number == 13:
-            raise CheckpointError("Version 13 cannot be loaded.")
-        self.model_version = f"model-{number}"
-
-    def propose(self, _instruction: Instruction) -> LearnedProposal:
-        graph = WorkflowGraph(nodes=(Subtask(task_type="question_answering"),), dependencies=((),))
-        return LearnedProposal(graph, 0.9, [[1.0] * self._workers])
-
-
-@pytest.fixture(scope="session")
-def database(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.app.endpoint import load
-
-    project = load(configs, tmp_path_factory.mktemp("registry"))
-    open_registry(project).versions()
-    return Path(registry_uri(project).removeprefix("sqlite:///"))
 
 
 @pytest.fixture
 def registered(project: Project, database: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with two versions, whose learned planners are scripted; everything else is real."""
 
-    def build(version: Project, workforce: object, _prompts: object, *, learned: bool) -> HybridPlanner:
-        folder = version.paths.checkpoints / "phase1"
-        there = learned and (folder / "manifest.json").exists()
-        return HybridPlanner(
-            tasks=version.tasks,
-            workers=workforce.catalog,  # type: ignore[attr-defined]
-            routing=version.routing,
-            rules=RulesPlanner(version.tasks),
-            learned=Proposer(folder, len(version.workers.names)) if there else None,
-            confidence_threshold=0.0,
-        )
-
-    monkeypatch.setattr(orchestai.app.runtime, "build_planner", build)
+    monkeypatch.setattr(orchestai.app.runtime, "build_planner", scripted_planner)
     registry = project.registry.model_copy(update={"poll_s": 0.05})
     reflex = project.reflex.model_copy(update={"enabled": False})
     project = project.model_copy(update={"registry": registry, "reflex": reflex})
-    target = Path(registry_uri(project).removeprefix("sqlite:///"))
-    target.parent.mkdir(parents=True)
-    shutil.copy(database, target)
+    give_database(project, database)
     for number in (1, 2):
         register(project, number)
     return project
-
-
-def register(project: Project, number: int) -> str:
-    fields = ManifestFields(kind="phase1", seed=number)
-    save_checkpoint(project.paths.checkpoints / "phase1", {"w": torch.ones(1) * number}, {"number": number}, fields)
-    return open_registry(project).register().version
 
 
 @pytest.fixture
@@ -194,7 +143,7 @@ def test_a_canary_serves_both_and_every_execution_says_which(
 def test_a_version_that_cannot_be_loaded_leaves_the_champion(
     registered: Project, registry: ModelRegistry, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    register(registered, 13)
+    register(registered, BROKEN)
     promote(registry, "3", why="test", now=NOW)
     until(lambda: "Version 13 cannot be loaded" in caplog.text)
 
