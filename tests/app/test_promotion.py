@@ -21,7 +21,7 @@ from orchestai.contracts import PlanExample
 from orchestai.errors import InputError
 from orchestai.registry import Aliases, ModelVersion, open_registry
 from orchestai.registry.gates import OffPolicyEvidence
-from tests.app.registered import WRONG, give_database, scripted_planner, train
+from tests.app.registered import BROKEN, WRONG, give_database, register, scripted_planner, train
 
 
 def examples(rows: int) -> list[PlanExample]:
@@ -72,6 +72,19 @@ def test_the_first_serves_at_once_an_equal_one_step_by_step_and_a_worse_one_neve
     kept = json.loads(release_report(judged).read_text())
     assert kept["action"] == "refused"
     assert open_registry(judged).state().aliases == Aliases(champion="1", challenger="2")
+
+
+def test_a_champion_that_cannot_be_loaded_any_more_is_replaced(judged: Project) -> None:
+    version = register(judged, BROKEN)
+    registry = open_registry(judged)
+    state = registry.state()
+    registry.change(state, state.update(aliases=Aliases(champion=version)))
+    train(judged, 2)
+
+    report = release_candidate(judged)
+
+    assert (report.action, report.baseline) == ("champion", "rules")
+    assert registry.state().aliases == Aliases(champion="2", previous="1")
 
 
 def test_too_few_rows_are_a_refusal(judged: Project, monkeypatch: pytest.MonkeyPatch) -> None:
