@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestai.config import Project
+from orchestai.logs.feedback import feedback_of
+
+
+def feedback_folder(project: Project) -> Path:
+    """Return the folder of what people and judges say of executions."""
+    return feedback_of(project.paths.execution_logs)
 
 
 def executions_folder(project: Project) -> Path:

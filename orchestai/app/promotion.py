@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from orchestai.app.workforce import Workforce
 from orchestai.config import Project, PromotionConfig
 from orchestai.contracts import Instruction, Plan, PlanExample, PlanPrediction
 from orchestai.contracts.base import Record
-from orchestai.errors import InputError, OrchestAIError
+from orchestai.errors import CheckpointError, InputError, OrchestAIError
 from orchestai.planner.planner import HybridPlanner
 from orchestai.prompts import PromptLibrary
 from orchestai.registry import ModelRegistry, ModelVersion, RegistryState, open_registry
@@ -32,7 +33,9 @@ from orchestai.registry.gates import (
     evaluate_gates,
 )
 from orchestai.registry.records import MODEL, prompt_subject
-from orchestai.registry.release import ReleaseStep, start_prompt_release, start_release, step
+from orchestai.registry.release import ReleaseStep, promote, start_prompt_release, start_release, step
+
+_log = logging.getLogger(__name__)
 
 OffPolicy = Callable[[ModelVersion, ModelVersion | None], OffPolicyEvidence | None]
 """Estimates from the logs what a candidate would have reached, against the champion, or else what was logged."""
@@ -160,7 +163,7 @@ def measure_candidate(
     Both plan as they would serve, but for the language model, which knows nothing of versions.
 
     Raises:
-        CheckpointError: A version cannot be loaded.
+        CheckpointError: The candidate cannot be loaded, or the champion cannot.
     """
     ours = _compared(_planner(project, candidate), rows)
     theirs = _compared(_planner(project, champion), rows)
@@ -208,6 +211,8 @@ def _judged(
     policy = policy_of(project)
     number = state.aliases.champion
     champion = registry.get(number) if number is not None else None
+    if champion is not None and not _loads(project, champion):
+        champion = None  # of another release of the package: nobody can be served by it
     baseline = f"champion {number}" if champion is not None else "rules"
     examples, _, _ = read_examples(project, training_folder(project))
     rows = held_out(examples, policy.heldout.share, candidate)
@@ -234,10 +239,22 @@ def _judged(
     going_on = state.releases.get(MODEL)
     if going_on is not None:
         return report("busy", f"Every gate is met; the release of version {going_on.challenger} has to end first.")
+    if number is not None and champion is None:
+        promote(registry, candidate.version, why="the champion cannot be loaded", now=datetime.now(UTC))
+        return report("champion", f"Every gate is met, and version {number} cannot be loaded: the champion at once.")
     new = start_release(registry, candidate.version, policy.canary, now=datetime.now(UTC))
     if new.aliases.champion == candidate.version:
         return report("champion", "Every gate is met, and it is the first: the champion at once.")
     return report("canary", f"Every gate is met: {100 * new.releases[MODEL].share:g} % of the instructions.")
+
+
+def _loads(project: Project, version: ModelVersion) -> bool:
+    try:
+        _planner(project, version)
+    except CheckpointError as error:
+        _log.warning("version %s cannot be loaded: %s", version.version, error)
+        return False
+    return True
 
 
 def _planner(project: Project, version: ModelVersion | None) -> HybridPlanner:

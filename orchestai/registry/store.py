@@ -175,9 +175,11 @@ class ModelRegistry:
     @property
     def _client(self) -> MlflowClient:
         if self._opened is None:
-            # Before the import: MLflow reports its use to its makers otherwise, and waits minutes for a dead server.
+            # Before the import: MLflow reports its use to its makers otherwise, says what tables it makes, and waits
+            # minutes for a dead server.
             for name, value in (
                 ("MLFLOW_DISABLE_TELEMETRY", "true"),
+                ("MLFLOW_LOGGING_LEVEL", "WARNING"),
                 ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
                 ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
             ):

@@ -25,6 +25,7 @@ OPERATIONS = (
     ("DELETE", "/v1/executions/{execution_id}"),
     ("POST", "/v1/executions/{execution_id}/approve"),
     ("POST", "/v1/executions/{execution_id}/reject"),
+    ("POST", "/v1/executions/{execution_id}/feedback"),
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/models/{model}"),
 )

@@ -202,6 +202,7 @@ def test_the_description_is_served_and_names_what_there_is(service: Running) -> 
         "/v1/executions/{execution_id}/provenance",
         "/v1/executions/{execution_id}/approve",
         "/v1/executions/{execution_id}/reject",
+        "/v1/executions/{execution_id}/feedback",
         "/v1/chat/completions",
         "/v1/models",
         "/v1/models/{model}",
