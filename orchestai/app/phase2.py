@@ -13,7 +13,6 @@ from orchestai.app.places import phase1_folder, training_folder
 from orchestai.config import Phase2Config, Project
 from orchestai.contracts import Assignment, Plan, PlanExample
 from orchestai.errors import CheckpointError, DataError, InputError
-from orchestai.importers.sink import OUTCOMES_FILE
 from orchestai.logs import ExecutionSource
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ def train_phase2(
         StorageError: The checkpoint cannot be written.
     """
     from orchestai.embeddings import load_encoder
+    from orchestai.importers.sink import OUTCOMES_FILE
     from orchestai.planner.learned import LearnedPlanner
     from orchestai.training.phase2 import train
     from orchestai.training.tracking import Tracker
