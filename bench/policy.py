@@ -153,8 +153,8 @@ def verdict(results: dict[str, Any]) -> dict[str, Any]:
         "PPO beats the supervised argmax and greedy on held-out questions"
         + ("." if sure else ", but not beyond what chance could do to every comparison.")
         if not lost
-        else f"PPO does not beat {' and '.join(lost)} on held-out questions: what the router foresees, used greedily, leaves "
-        "too little that the training questions can teach; what was tried stands in docs/LAB_LOG.md."
+        else f"PPO does not beat {' and '.join(lost)} on held-out questions: what the router foresees, used "
+        "greedily, leaves too little that the training questions can teach; what was tried stands in docs/LAB_LOG.md."
     )
     return judged
 

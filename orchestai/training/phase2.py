@@ -116,7 +116,7 @@ def train(
         methods = compare(policy, first, workers, data, rewards)
     finally:
         torch.set_num_threads(threads)
-    usable = (data.test.allowed & data.test.present[..., None]).any(axis=(0, 1))
+    usable = data.test.allowed[data.test.present].any(axis=0).tolist()
     tried = [name for name, may in zip(planner.workers.names, usable, strict=True) if may]
     tensors = dict(loaded.tensors)
     tensors |= {_LEADER + name: tensor for name, tensor in policy.state_dict().items()}
