@@ -116,8 +116,8 @@ def train(
         methods = compare(policy, first, workers, data, rewards)
     finally:
         torch.set_num_threads(threads)
-    usable = data.test.allowed[data.test.present].any(axis=0).tolist()
-    tried = [name for name, may in zip(planner.workers.names, usable, strict=True) if may]
+    usable = data.test.allowed[data.test.present]  # (sub-tasks, W)
+    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any()]
     tensors = dict(loaded.tensors)
     tensors |= {_LEADER + name: tensor for name, tensor in policy.state_dict().items()}
     fields = ManifestFields(
