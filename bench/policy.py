@@ -147,14 +147,14 @@ def verdict(results: dict[str, Any]) -> dict[str, Any]:
     for name in ("supervised_argmax", "greedy"):
         gain = results["gain"][name]
         judged[name] = {"beaten": _mean(gain["mean"]) > 0, "beyond_chance": _mean(gain["low"]) > 0}
-    beaten = all(each["beaten"] for each in judged.values())
+    lost = [name for name, each in judged.items() if not each["beaten"]]
     sure = all(each["beyond_chance"] for each in judged.values())
     judged["summary"] = (
         "PPO beats the supervised argmax and greedy on held-out questions"
         + ("." if sure else ", but not beyond what chance could do to every comparison.")
-        if beaten
-        else "PPO does not beat both: what the router foresees, used greedily, leaves too little that the training "
-        "questions can teach; what was tried stands in docs/LAB_LOG.md."
+        if not lost
+        else f"PPO does not beat {' and '.join(lost)} on held-out questions: what the router foresees, used "
+        "greedily, leaves too little that the training questions can teach; what was tried stands in docs/LAB_LOG.md."
     )
     return judged
 

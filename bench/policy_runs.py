@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from orchestai.config import Phase2Config, RewardConfig
 from orchestai.contracts import Modality
@@ -129,10 +130,8 @@ def fresh_policy(hidden: int, workers: int, seed: int) -> RLModelSelector:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = RLModelSelector(hidden_size=hidden, node_size=situation_size(workers), size=SIZE, dropout=DROPOUT)
-    last = policy.state[-1]
-    with torch.no_grad():
-        last.weight.zero_()
-        last.bias.zero_()
+    for parameter in policy.state[-1].parameters():
+        nn.init.zeros_(parameter)
     return policy
 
 

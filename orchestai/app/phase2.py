@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from orchestai.app.learning import read_examples
 from orchestai.app.places import phase1_folder, training_folder
-from orchestai.catalog import CATALOG_FILE
 from orchestai.config import Phase2Config, Project
 from orchestai.contracts import Assignment, Plan, PlanExample
 from orchestai.errors import CheckpointError, DataError, InputError
@@ -45,8 +44,8 @@ def train_phase2(
         project: The project.
         out: Folder of the checkpoint.
         checkpoint: Of Phase 1; the project's if not given.
-        source: Folder of an import with outcomes, which are replayed on the shapes of the project's plans. Without
-            it, the project's training data are run on simulated workers.
+        source: Folder of an import. Its outcomes are replayed on the shapes of its or the project's plans; plans
+            without outcomes are run on simulated workers, as the project's training data are by default.
         live: Starter corpus whose training instructions are executed, up to `spending_usd` of the recipe; validation
             and test stay simulated.
         config: The recipe; the project's if not given.
@@ -61,6 +60,7 @@ def train_phase2(
         StorageError: The checkpoint cannot be written.
     """
     from orchestai.embeddings import load_encoder
+    from orchestai.importers.sink import OUTCOMES_FILE
     from orchestai.planner.learned import LearnedPlanner
     from orchestai.training.phase2 import train
     from orchestai.training.tracking import Tracker
@@ -74,7 +74,6 @@ def train_phase2(
     begin = checkpoint or phase1_folder(project)
     if not (begin / "manifest.json").exists():
         raise CheckpointError(f"There is no Phase 1 checkpoint at {begin}.", remedy="`orchestai train phase1` first.")
-    replayed = source is not None and (source / CATALOG_FILE).exists()
     examples, tasks, workers = read_examples(project, training_folder(project) if source is None else source)
     encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
     planner = LearnedPlanner.load(begin, encoder=encoder, tasks=tasks, workers=workers)
@@ -84,7 +83,7 @@ def train_phase2(
             folder = project.home / "wandb" / f"phase2-{stamp}"
             settings = recipe.model_dump()
             tracker = stack.enter_context(Tracker(project.tracking, name="phase2", directory=folder, settings=settings))
-        if source is not None and replayed:
+        if source is not None and (source / OUTCOMES_FILE).exists():
             data = _replay(project, source, examples, planner, recipe)
         else:
             data = _simulated(examples, planner, recipe, project)

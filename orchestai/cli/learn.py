@@ -112,9 +112,9 @@ def phase2(
         task = bar.add_task("Phase 2", total=recipe.updates, note="")
 
         def on_update(row: dict[str, Any]) -> None:
-            found = row.get("validation")
-            note = f"validation reward {found['reward']:.3f}" if found else ""
-            bar.update(task, completed=row["epoch"], **({"note": note} if note else {}))
+            bar.update(task, completed=row["epoch"])
+            if found := row.get("validation"):
+                bar.update(task, note=f"validation reward {found['reward']:.3f}")
 
         result = train_phase2(
             project,

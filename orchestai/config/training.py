@@ -90,6 +90,8 @@ class Phase2Config(Record):
             asks what each other worker would have come to, where the environment knows, and is `gae` where not.
         normalise: Whether the advantages of a round are given mean 0 and deviation 1.
         scale_rewards: Whether rewards are divided by their deviation under the first policy.
+        first_entropy: Least mean entropy that the policy of Phase 1 begins with, as a share of that of even chances;
+            a surer one is softened, its likeliest choices unchanged.
         entropy: Weight of the entropy bonus in the first round.
         entropy_end: The same in the last round; in between it falls in a line.
         value_weight: Weight of the critic's loss.
@@ -116,6 +118,7 @@ class Phase2Config(Record):
     advantage: Literal["gae", "same_workflow", "counterfactual"] = "counterfactual"
     normalise: bool = True
     scale_rewards: bool = True
+    first_entropy: float = Field(default=0.5, ge=0, lt=1)
     entropy: float = Field(default=0.01, ge=0)
     entropy_end: float = Field(default=0.0, ge=0)
     value_weight: float = Field(default=0.5, ge=0)

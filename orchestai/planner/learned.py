@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CHUNK = 16
+_UNTRIED = 1e-9
 
 HINT_PREFIX = "hints."
 ENCODER_PREFIX = "encoder."
@@ -63,7 +64,8 @@ class PlannerSetup(Record):
         workers: The workers that it was trained on.
         decoding: How to decode.
         calibration: From the decoder's probability to confidence.
-        leads: The first network alone chooses workers, because reinforcement learning went on with it.
+        reinforced: Workers that Phase 2 has tried. Where there are any, the first network alone chooses, for it is the
+            one that went on learning, and workers that it has not tried stand behind those that it has.
     """
 
     network: NetworkConfig
@@ -73,7 +75,7 @@ class PlannerSetup(Record):
     workers: WorkerCatalog
     decoding: DecodingConfig = DecodingConfig()
     calibration: Calibration = Calibration()
-    leads: bool = False
+    reinforced: tuple[str, ...] = ()
 
 
 class FullPrediction(NamedTuple):
@@ -130,6 +132,9 @@ class LearnedPlanner:
         with torch.inference_mode():
             self._tables = [network.tables(self._types) for network in self.ensemble.networks()]
         self._workers = describe_workers(self.workers, self.tasks, describer or encoder)
+        self._trust = torch.tensor(
+            [1.0 if name in setup.reinforced or not setup.reinforced else _UNTRIED for name in self.workers.names]
+        )
         self._transitions = map_transitions(transitions, self._types.rows)
         self._quick: list[QuickSearch] | None = None
         trained = len(setup.tasks)
@@ -216,8 +221,8 @@ class LearnedPlanner:
                 network(encoded, self._types, self._workers, hints, chosen, mask)[0]
                 for network in self.ensemble.networks()
             ]
-        voices = runs[:1] if self.setup.leads else runs
-        preferences = torch.stack([run.selection.action_probs for run in voices]).mean(dim=0)
+        voices = runs[:1] if self.setup.reinforced else runs
+        preferences = torch.stack([run.selection.action_probs for run in voices]).mean(dim=0) * self._trust
         return FullPrediction(
             prediction=self._name(decoded),
             outputs=runs[0],

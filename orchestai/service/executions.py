@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestai.app.feedback import make_feedback
-from orchestai.engine.store import ExecutionStatus, StoredExecution
+from orchestai.engine.store import OPEN, ExecutionStatus, StoredExecution
 from orchestai.errors import InputError, OrchestAIError
 from orchestai.logs.feedback import FeedbackRecord
 from orchestai.service.answers import ExecutionAnswer, ExecutionList, answer_of_stored, to_json

@@ -106,4 +106,5 @@ def _budgets(expected: Outcomes, allowed: Mask, present: Mask, shares: Array, be
     usual = np.where(present, expected.cost_usd[..., best_single], 0.0).sum(1)
     cheapest = np.where(allowed, expected.cost_usd, np.inf).min(-1)
     least = np.where(present, cheapest, 0.0).sum(1)
-    return np.asarray(np.maximum(usual * shares, least * 1.0001))
+    most = np.where(np.isfinite(shares), usual * np.where(np.isfinite(shares), shares, 0.0), np.inf)
+    return np.asarray(np.maximum(most, least * 1.0001))

@@ -23,6 +23,7 @@ from orchestai.training.heuristics import best_single, greedy, oracle
 from orchestai.training.policy import train_policy
 from orchestai.training.rewards import reward_scale
 from orchestai.training.rollout import play
+from orchestai.training.soften import soften
 from orchestai.training.workflows import Actions, Workflows
 
 _LEADER = "members.0.selector."
@@ -73,6 +74,7 @@ def train(
 ) -> Phase2Result:
     """Go on from `checkpoint` with PPO and write the whole planner, its policy replaced, to `out`.
 
+    The policy is made less sure first, so that it tries what Phase 1 has ruled out; its likeliest choices stay.
     Only the policy and its critic learn; what the planner sees and how it decomposes stays as it is. The state lies
     beside `out`; a training that was killed goes on from there.
 
@@ -99,6 +101,7 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # batches this small gain nothing from more, and sums keep their order
     try:
+        softened = soften(policy, workers, validation, entropy=config.first_entropy)
         trained = train_policy(
             config,
             policy,
@@ -113,6 +116,8 @@ def train(
         methods = compare(policy, first, workers, data, rewards)
     finally:
         torch.set_num_threads(threads)
+    usable = data.test.allowed[data.test.present]  # (sub-tasks, W)
+    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any()]
     tensors = dict(loaded.tensors)
     tensors |= {_LEADER + name: tensor for name, tensor in policy.state_dict().items()}
     fields = ManifestFields(
@@ -129,10 +134,13 @@ def train(
             "rewards": rewards.model_dump(mode="json"),
             "reward_scale": scale._asdict(),
             "warning": scale.warning(),
+            "softened": softened,
             "phase1": dict(loaded.manifest.metrics),
         },
     )
-    save_checkpoint(out, tensors, {**loaded.config, "leads": True}, fields, extra={"metrics.json": fields.metrics})
+    save_checkpoint(
+        out, tensors, {**loaded.config, "reinforced": tried}, fields, extra={"metrics.json": fields.metrics}
+    )
     return Phase2Result(out, trained.history, trained.best_update, trained.seconds, methods, scale.warning())
 
 

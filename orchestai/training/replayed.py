@@ -74,7 +74,7 @@ def replayed_workflows(
         np.stack([state[0].numpy() for state in states]), usable, expected, Outcomes(success, cost, latency)
     )
     best = int(mean.argmax())
-    found = {}
+    found: dict[str, Workflows] = {}
     for number, split in enumerate(_SPLITS):
         own = np.flatnonzero(splits == split)
         if not len(own):

@@ -53,6 +53,16 @@ def test_train_evaluate_and_plan(cli: Cli, data: Path, tmp_path: Path) -> None:
     assert all(row["dag_validity"] == 100.0 for row in planners.values())
     assert evaluated.json["examples"] == planners["rules"]["n"] > 0
 
+    # Its types are not the simulated workers' best known ones, but chat workers can be asked for any.
+    options = ("--data", data, "--from", tmp_path / "ckpt", "--out", tmp_path / "phase2", "--updates", 2)
+    reinforced = cli("train", "phase2", *options, "--json")
+    assert reinforced.code == 0, reinforced.err
+    assert {"ppo", "supervised_argmax", "best_single", "oracle"} <= set(reinforced.json["methods"])
+    assert (tmp_path / "phase2.curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "drowns success" in cli("train", "phase2", *options, "--rewards", "default").out
+    wrong = cli("train", "phase2", *options, "--rewards", "kind")
+    assert (wrong.code, "balanced" in wrong.err) == (2, True)
+
     (tmp_path / "in.jsonl").write_text('{"id": "x", "instruction": "Bake bread and then paint the wall."}\n')
     options = ("--catalog", data, "--checkpoint", tmp_path / "ckpt", "--out", tmp_path / "out.jsonl")
     planned = cli("plan", "--file", tmp_path / "in.jsonl", *options)

@@ -124,6 +124,8 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
         "training_data": ["dataset_validation"],
         "phase1_checkpoint": ["training_data"],
         "phase1_report": ["phase1_checkpoint", "training_data"],
+        "phase2_checkpoint": ["phase1_checkpoint", "training_data"],
+        "phase2_report": ["phase2_checkpoint"],
     }
     assert all(node["hasAssetChecks"] and node["description"] and node["kinds"] for node in nodes.values())
     assert [name for name, node in nodes.items() if node["isPartitioned"]] == ["execution_logs"]

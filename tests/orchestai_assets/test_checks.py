@@ -11,6 +11,8 @@ from orchestai.validation.report import Gate
 from orchestai_assets.checks.gates import gate_results, gate_specs
 from orchestai_assets.checks.phase1_checkpoint import loss_result
 from orchestai_assets.checks.phase1_report import comparison_result, validity_result
+from orchestai_assets.checks.phase2_checkpoint import actions_result, scale_result
+from orchestai_assets.checks.phase2_report import reward_result
 from orchestai_assets.checks.training_data import dags_result, leakage_result
 
 KEY = dg.AssetKey("table")
@@ -146,3 +148,29 @@ def test_a_planner_worse_than_rules_is_a_warning(learned: float, passed: bool) -
 
     assert result.passed is passed
     assert result.severity is dg.AssetCheckSeverity.WARN
+
+
+def test_a_choice_that_is_not_allowed_blocks_the_policy() -> None:
+    assert actions_result(0.0).passed
+    refused = actions_result(0.001)
+    assert not refused.passed
+    assert refused.severity is dg.AssetCheckSeverity.ERROR
+    assert observed(refused) == "0.10%"
+
+
+def test_a_policy_that_earns_less_than_the_supervised_one_is_a_warning() -> None:
+    better = {"ppo": {"reward": 2.0}, "supervised_argmax": {"reward": 1.5}}
+    assert reward_result(better).passed
+    worse = reward_result({"ppo": {"reward": 1.0}, "supervised_argmax": {"reward": 1.5}})
+    assert not worse.passed
+    assert worse.severity is dg.AssetCheckSeverity.WARN
+    assert observed(worse) == "1.000"
+
+
+def test_a_reward_that_drowns_success_is_a_warning() -> None:
+    scale = {"success": 3.4, "cost": 0.001, "latency": 13.0, "drowned_by": "latency"}
+    drowned = scale_result(scale)
+    assert not drowned.passed
+    assert drowned.severity is dg.AssetCheckSeverity.WARN
+    assert observed(drowned) == "success 3.4, cost 0.001, latency 13"
+    assert scale_result({**scale, "latency": 0.1, "drowned_by": None}).passed
