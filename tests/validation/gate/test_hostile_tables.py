@@ -89,14 +89,19 @@ TABLES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TABLES)
+_LARGE = ("wide", "wide and constant", "a megabyte in a cell")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in _LARGE else ()) for name in TABLES]
+)
 def test_alone(name: str) -> None:
     result = GATE.validate_sync(TABLES[name]())
     consistent(result)
     assert not result.partial, result.errors
 
 
-@pytest.mark.parametrize("name", ["only nan", "all the same row", "one value in a sea of nulls", "wide and constant"])
+@pytest.mark.parametrize("name", ["only nan", "all the same row", "one value in a sea of nulls"])
 def test_what_says_nothing_is_never_healthy(name: str) -> None:
     result = GATE.validate_sync(TABLES[name]())
     assert result.verdict != "approved"
@@ -133,7 +138,7 @@ VALUES = st.one_of(
 )
 
 
-@limits(max_examples=12, deadline=None)
+@limits(max_examples=6, deadline=None)
 @given(
     columns=st.lists(st.lists(VALUES, min_size=25, max_size=25), min_size=1, max_size=4),
     names=st.lists(st.text(max_size=6), min_size=4, max_size=4),
@@ -175,6 +180,7 @@ def files(folder: Path) -> dict[str, Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_files_that_are_no_tables_are_refused_with_a_remedy(tmp_path: Path) -> None:
     for name, path in files(tmp_path).items():
         with pytest.raises(DataError) as caught:
@@ -182,6 +188,7 @@ def test_files_that_are_no_tables_are_refused_with_a_remedy(tmp_path: Path) -> N
         assert str(caught.value), name
 
 
+@pytest.mark.slow
 def test_a_bit_flip_is_told_or_harmless(tmp_path: Path) -> None:
     files(tmp_path)
     with contextlib.suppress(DataError):
@@ -231,7 +238,13 @@ STAGES = {
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("no memory left"), OSError("disk"), AssertionError("wrong"), KeyError("k")]
+    "error",
+    [
+        OSError("disk"),
+        pytest.param(MemoryError("no memory left"), marks=pytest.mark.slow),
+        pytest.param(AssertionError("wrong"), marks=pytest.mark.slow),
+        pytest.param(KeyError("k"), marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_may_fail_without_losing_the_others(
