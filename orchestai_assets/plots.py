@@ -46,8 +46,8 @@ def balance(counts: Mapping[str, int], *, title: str) -> bytes:
 def dimension_bars(scores: Mapping[str, float | None]) -> bytes:
     """Draw the score of each dimension, those that could not be measured as empty bars, as PNG."""
     figure, axes = _figure(7, max(1.8, 0.3 * len(scores) + 0.6))
-    names = [name.replace("_", " ") for name in reversed(scores)]
-    values = list(reversed(scores.values()))
+    shown = list(scores.items())[::-1]
+    names, values = [name.replace("_", " ") for name, _ in shown], [value for _, value in shown]
     colours = ["#c62828" if (v or 0) < 40 else "#ef6c00" if (v or 0) < 95 else "#2e7d32" for v in values]
     bars = axes.barh(names, [value or 0.0 for value in values], color=colours)
     axes.bar_label(bars, ["not measurable" if v is None else f"{v:.0f}" for v in values], padding=2, fontsize=8)

@@ -62,7 +62,7 @@ def dataset_check(
     key = _key(asset)
     gate = _Gate(data if data is not None else key, reference, holdout, label, config, time_ordered, reports)
 
-    needs = [found.key for found in gate.inputs.values() if found.key != key]
+    needs = [found.key for found in gate.inputs.values() if isinstance(found.key, dg.AssetKey) and found.key != key]
 
     def check(context: dg.AssetCheckExecutionContext, **loaded: Table) -> Iterator[dg.AssetCheckResult]:
         result, page = gate.judge(context, loaded, "__".join(key.path))

@@ -64,6 +64,8 @@ def recommend(
     done_state, done_table, any_done = state, table, False
 
     def score(new_state: TableState, new_table: Described) -> float | None:
+        if not new_table.rows:  # the fix would leave nothing
+            return None
         if alone is not None:
             return collapse_score(alone(new_state))
         return collapse_score(score_dimensions(profile.compare(new_state, new_table), settings))

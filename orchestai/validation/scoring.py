@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from orchestai.validation.accumulate import accumulate
@@ -38,8 +39,8 @@ def score_dimensions(given: Comparison, settings: GateSettings) -> dict[str, Dim
 
 
 def _with_texts(
-    given: Comparison, readings: list[Reading | None], detail: dict[str, object]
-) -> tuple[list[Reading | None], dict[str, object]]:
+    given: Comparison, readings: Sequence[Reading | None], detail: dict[str, object]
+) -> tuple[Sequence[Reading | None], dict[str, object]]:
     """Add texts that nearly repeat another one, beyond what is natural in the reference."""
     mine, theirs = find_near(given.table_state.texts), find_near(given.reference_state.texts)
     if mine is None or theirs is None:

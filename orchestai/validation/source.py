@@ -46,7 +46,7 @@ class Source:
         offset = 0
         for batch in self._raw():
             for start in range(0, batch.num_rows, self._chunk_rows):
-                piece = batch.slice(start, self._chunk_rows)
+                piece = _without_views(batch.slice(start, self._chunk_rows))
                 yield offset, self._with_distinct_names(piece)
                 offset += piece.num_rows
 
@@ -98,6 +98,21 @@ class Source:
             fresh.append(candidate)
         self.renamed = tuple(new for old, new in zip(names, fresh, strict=True) if old != new)
         return pa.RecordBatch.from_arrays(batch.columns, names=fresh)
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return texts and bytes in the older layout: Arrow cannot take rows of views."""
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    views = [place for place, kind in enumerate(batch.schema.types) if kinds.is_string_view(kind)]
+    binary = [place for place, kind in enumerate(batch.schema.types) if kinds.is_binary_view(kind)]
+    if not views and not binary:
+        return batch
+    columns = list(batch.columns)
+    for place in (*views, *binary):
+        columns[place] = columns[place].cast(pa.large_string() if place in views else pa.large_binary())
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _compact(column: pa.Array) -> pa.Array:

@@ -144,8 +144,9 @@ def _made_column(column: pd.Series, rule: Expectation, known: Collection[Any] | 
     import pandas as pd
 
     if rule.type == "freshness":
-        texts = {"format": "ISO8601"} if column.dtype == object or pd.api.types.is_string_dtype(column) else {}
-        return pd.to_datetime(column, utc=True, errors="coerce", **texts)
+        form = "ISO8601" if column.dtype == object or pd.api.types.is_string_dtype(column) else None
+        moments: pd.Series = pd.to_datetime(column, utc=True, errors="coerce", format=form)
+        return moments
     values = known if known is not None else ()
 
     def one(value: Any) -> Any:
@@ -178,11 +179,11 @@ def _translate(rule: Expectation, place: int, known: Collection[Any] | None, now
     from great_expectations import expectations
 
     if rule.type == "relationships":
-        return expectations.ExpectColumnValuesToBeInSet(
+        return getattr(expectations, _EXPECTATIONS[rule.type])(
             column=_made(rule, place), value_set=list(known or ()), meta={"place": place}
         )
     if rule.type == "freshness":
-        return expectations.ExpectColumnMaxToBeBetween(
+        return getattr(expectations, _EXPECTATIONS[rule.type])(
             column=_made(rule, place),
             min_value=now - timedelta(hours=rule.kwargs["max_age_hours"]),
             max_value=now + _CLOCK_SLACK,

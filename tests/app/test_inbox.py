@@ -105,6 +105,7 @@ def test_the_verdict_lies_beside_the_file_which_stays(inbox: InboxConfig, tmp_pa
     assert again.result.from_cache
 
 
+@pytest.mark.slow
 def test_files_are_moved_only_where_that_is_configured_and_nothing_is_overwritten(
     inbox: InboxConfig, tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ def test_plans_are_taken_apart() -> None:
     assert row["subtasks"] == 4
     assert row["links"] == 4
     assert row["depth"] == 4
-    assert row["width"] == 2
+    assert row["width"] == 1
     assert row["shape"] == "-;0;1;0,2"
     assert row["first_type"] == "question_answering"
     assert row["n_summarization"] == 1
@@ -140,6 +140,7 @@ def test_collapsed_plans_at_the_end_of_a_window_are_refused_until_a_person_accep
     assert judge_windows(project, everything) == []
 
 
+@pytest.mark.slow
 def test_late_rows_and_sources_make_windows_of_their_own(project: Project) -> None:
     validate_executions(project, log(500, 300))
     mixed = pa.concat_tables([log(500, 300), log(0, 250), log(800, 260, source="corpus")])
@@ -149,6 +150,7 @@ def test_late_rows_and_sources_make_windows_of_their_own(project: Project) -> No
     assert found["corpus"].state == "first"
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_does_not_matter(project: Project) -> None:
     executions = log(0, 300)
     shuffled = executions.take(pa.array(np.random.default_rng(0).permutation(300)))

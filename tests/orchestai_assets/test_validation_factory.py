@@ -115,6 +115,7 @@ def test_a_warning_does_not_stop_anything(instance: dg.DagsterInstance, tmp_path
     assert not found["fit_to_train_on_warnings"].blocking
 
 
+@pytest.mark.slow
 def test_the_reference_may_be_an_asset_and_the_data_a_file_that_the_asset_names(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_the_reference_may_be_an_asset_and_the_data_a_file_that_the_asset_names(
     assert not result.success
 
 
+@pytest.mark.slow
 def test_the_verdict_as_an_asset_of_its_own_by_partition(
     instance: dg.DagsterInstance, reference: Path, tmp_path: Path
 ) -> None:
