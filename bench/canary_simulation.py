@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,35 +108,36 @@ def _sides(canary: CanaryConfig, generator: np.random.Generator, runs: int, *, h
         lengths.append(round(canary.holdback_units / canary.holdback_share))
         shares.append((1 - canary.holdback_share, lengths[-1]))
     draws = [generator.random((runs, length)) < share for length, (share, _) in zip(lengths, shares, strict=True)]
-    columns = []
+    columns: list[tuple[Bools, Floats]] = []
     for row in range(runs):
-        sides, probabilities = [], []
-        for (share, units), drawn in zip(shares, draws, strict=True):
-            end = np.searchsorted(np.cumsum(drawn[row]), units) + 1
+        sides: list[Bools] = []
+        for (_, units), drawn in zip(shares, draws, strict=True):
+            end = int(np.searchsorted(np.cumsum(drawn[row]), units)) + 1
             sides.append(drawn[row, :end])
-            probabilities.append(np.full(len(sides[-1]), share))
+        probabilities = [np.full(len(part), share) for part, (share, _) in zip(sides, shares, strict=True)]
         columns.append((np.concatenate(sides), np.concatenate(probabilities)))
     # Rows differ in length by the draws: the shorter ones go on at their last share.
-    longest = max(len(sides) for sides, _ in columns)
+    longest = max(len(one) for one, _ in columns)
     treated = np.zeros((runs, longest), dtype=np.bool_)
     share_of = np.zeros((runs, longest))
-    for row, (sides, probabilities) in enumerate(columns):
-        rest = longest - len(sides)
-        treated[row] = np.concatenate([sides, generator.random(rest) < probabilities[-1]])
-        share_of[row] = np.concatenate([probabilities, np.full(rest, probabilities[-1])])
+    for row, (one, probability) in enumerate(columns):
+        rest = longest - len(one)
+        treated[row] = np.concatenate([one, generator.random(rest) < probability[-1]])
+        share_of[row] = np.concatenate([probability, np.full(rest, probability[-1])])
     return treated, share_of
 
 
 def _length(units: int, share: float) -> int:
     """Return so many instructions that the challenger's share of them is nearly never too small."""
-    return round((units + 6 * np.sqrt(units)) / share) + 10
+    return round((units + 6 * math.sqrt(units)) / share) + 10
 
 
 def _log_alarm(outcome: Floats, treated: Bools, share: Floats, name: Any, canary: CanaryConfig) -> Floats:
     """Return the log-capital above the threshold: harm is proved from 0 on."""
     worse = -1 if name == "success" else 1
     evidence = weigh(outcome, treated, share, harm=harm_size(name, canary), worse=worse)
-    return evidence.log_capital + np.log(canary.harms[name].alpha)
+    above: Floats = evidence.log_capital - math.log(1 / canary.harms[name].alpha)
+    return above
 
 
 def _best_power(champion: float, challenger: float, total: int) -> float:

@@ -8,6 +8,7 @@ TRAINING_DATA = dg.AssetKey("training_data")
 PHASE1_CHECKPOINT = dg.AssetKey("phase1_checkpoint")
 PHASE1_REPORT = dg.AssetKey("phase1_report")
 EVALUATION_REPORT = dg.AssetKey("evaluation_report")
+MODEL_RELEASE = dg.AssetKey("model_release")
 
 DATA = "data"
 PLANNER = "planner"

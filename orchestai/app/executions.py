@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestai.app.guard import Guard
-from orchestai.app.plans import KnownPlans
+from orchestai.app.serving import ServedModels
 from orchestai.config import EngineConfig
 from orchestai.contracts import ExecutionEvent, ExecutionResult, Instruction, Plan, WorkerCatalog
-from orchestai.contracts.protocols import Planner
 from orchestai.engine import Engine
 from orchestai.engine.execution import OnEvent, Stop
 from orchestai.engine.journal import StoreJournal
@@ -82,12 +81,11 @@ class Executions:
     """All executions of one process; to be used on one event loop.
 
     Args:
-        planner: Makes plans.
+        served: Gives the planner of an instruction, by version.
         engine: Runs plans.
         logger: The execution log; None when logging is off.
         store: What is to be done, on disk; None for hosts that promise nothing.
         guard: Refuses, answers at once, cleans; None lets every instruction through as it is.
-        plans: Plans that were good before; None plans each time.
         workers: Tells which plans have effects outside.
         telemetry: Takes down what happens.
         config: Which plans wait for a person, and how long ended executions are kept.
@@ -97,23 +95,21 @@ class Executions:
     def __init__(
         self,
         *,
-        planner: Planner,
+        served: ServedModels,
         engine: Engine,
         logger: ExecutionLogger | None,
         store: ExecutionStore | None,
         guard: Guard | None,
-        plans: KnownPlans | None,
         workers: WorkerCatalog,
         telemetry: Telemetry,
         config: EngineConfig,
         make_record: MakeRecord,
     ) -> None:
-        self._planner = planner
+        self._served = served
         self._engine = engine
         self._logger = logger
         self._store = store
         self._guard = guard
-        self._plans = plans
         self._workers = workers
         self._telemetry = telemetry
         self._approval = config.approval
@@ -428,8 +424,7 @@ class Executions:
             status: ExecutionStatus = "cancelled" if stop.reason is not None else "finished"
             noting = self._store.finish(job.id, result, status=status, reason=stop.reason or "")
             noting.add_done_callback(_warn)
-        if self._plans is not None:
-            self._plans.keep(job.instruction, plan, result)
+        self._served.keep(job.instruction, plan, result)
         return Execution(plan, result)
 
     def _end(self, execution_id: str, status: ExecutionStatus, reason: str) -> None:
@@ -441,8 +436,9 @@ class Executions:
             _log.warning("execution %s: its end was not noted: %s", execution_id, error)
 
     async def _make_plan(self, instruction: Instruction) -> Plan:
-        known = self._plans.find(instruction) if self._plans is not None else None
-        return known or await self._planner.plan(instruction)
+        ticket = self._served.ticket(instruction)  # versions may change while it is planned
+        known = ticket.lane.plans.find(instruction)
+        return self._served.sign(known or await ticket.lane.planner.plan(instruction), ticket)
 
     async def _why_ask(self, plan: Plan, verdict: ReflexVerdict | None) -> str | None:
         limit = self._approval.below_confidence

@@ -30,6 +30,10 @@ class Guard:
         self.pipeline = pipeline
         self._version = version
 
+    def renew(self, version: str) -> None:
+        """Answers that were kept before stand for another system from now on."""
+        self._version = version
+
     async def check(self, instruction: Instruction) -> ReflexVerdict:
         """Return the verdict on an instruction that may go on, or that has an answer already.
 
@@ -86,16 +90,20 @@ class Guard:
         )
 
 
-def build_guard(project: Project, planner_version: str | None) -> Guard:
+def build_guard(project: Project, served: str | None) -> Guard:
     """Build the reflex layer of a project.
 
     Args:
         project: The configuration.
-        planner_version: Checkpoint that plans, if there is one.
+        served: Identity of what plans; None where the rules do.
     """
-    parts = [planner_version or "rules"]
+    return Guard(ReflexPipeline(project.reflex), guard_version(project, served))
+
+
+def guard_version(project: Project, served: str | None) -> str:
+    """Return everything of the system that an answer depends on: what plans, prompts, workers."""
+    parts = [served or "rules"]
     parts += [f"{prompt.label}:{prompt.system}:{prompt.template}" for prompt in project.prompts if prompt.active]
     parts += [worker.model_dump_json() for worker in project.workers.profiles()]
     parts.append(project.engine.model_dump_json())
-    version = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return Guard(ReflexPipeline(project.reflex), version)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestai.config import Project
+from orchestai.logs.feedback import feedback_of
+
+
+def feedback_folder(project: Project) -> Path:
+    """Return the folder of what people and judges say of executions."""
+    return feedback_of(project.paths.execution_logs)
 
 
 def executions_folder(project: Project) -> Path:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
 from orchestai.app.executions import Execution, Executions
-from orchestai.app.guard import Guard, build_guard
+from orchestai.app.guard import Guard, build_guard, guard_version
 from orchestai.app.loop import HostLoop, LoopThread
 from orchestai.app.places import executions_state
 from orchestai.app.planning import build_planner
-from orchestai.app.plans import KnownPlans
+from orchestai.app.serving import ServedModels
 from orchestai.app.workforce import Workforce
 from orchestai.arms.registry import ArmRegistry
 from orchestai.config import Project
@@ -40,7 +40,7 @@ class Runtime:
 
     Attributes:
         project: The configuration.
-        planner: Makes plans.
+        served: Gives the planner of an instruction, by version.
         engine: Runs plans.
         logger: Takes down every execution before it is acknowledged; None when logging is off.
         store: What is to be done and what was done, for the process after this one; None without a log.
@@ -53,7 +53,7 @@ class Runtime:
         self,
         project: Project,
         *,
-        planner: HybridPlanner,
+        served: ServedModels,
         engine: Engine,
         logger: ExecutionLogger | None,
         store: ExecutionStore | None,
@@ -62,19 +62,18 @@ class Runtime:
         telemetry: Telemetry,
     ) -> None:
         self.project = project
-        self.planner = planner
+        self.served = served
         self.engine = engine
         self.logger = logger
         self.store = store
         self.workforce = workforce
         self.telemetry = telemetry
         self.executions = Executions(
-            planner=planner,
+            served=served,
             engine=engine,
             logger=logger,
             store=store,
             guard=guard,
-            plans=KnownPlans(planner.model_version or "rules"),
             workers=workforce.catalog,
             telemetry=telemetry,
             config=project.engine,
@@ -83,6 +82,11 @@ class Runtime:
         self._lock = threading.Lock()
         self._thread: HostLoop | None = None
         self._closed = False
+
+    @property
+    def planner(self) -> HybridPlanner:
+        """The planner that is served by default."""
+        return self.served.planner
 
     def live_here(self) -> None:
         """Do all work on the running event loop of the caller instead of one in a thread of its own.
@@ -166,6 +170,7 @@ class Runtime:
                 return
             self._closed = True
             thread, self._thread = self._thread, None
+        self.served.close()
         try:
             if thread is not None:
                 thread.close(self.workforce.aclose)
@@ -298,18 +303,23 @@ def build_runtime(
         reviewer=_reviewer(project, workforce),
         standings=ArmRegistry.of_catalog(workforce.catalog, project.arms.scoring, why_not=workforce.why_not),
     )
-    planner = build_planner(project, workforce, prompts, learned=learned)
+    served = ServedModels(
+        project, lambda version: build_planner(version, workforce, prompts, learned=learned), follow=learned
+    )
     logger = None
     store = None
     if log:
         watch = LogWatch(telemetry.log_written, telemetry.log_failed)
         logger = ExecutionLogger(project.paths.execution_logs, project.logs, watch=watch)
         store = ExecutionStore(executions_state(project), on_commit=telemetry.store_committed)
-    guard = build_guard(project, planner.model_version) if guarded and project.reflex.enabled else None
+    guard = build_guard(project, served.identity) if guarded and project.reflex.enabled else None
+    if guard is not None:
+        served.on_change = lambda identity: guard.renew(guard_version(project, identity))
+    served.start()
     _fill(telemetry.sources, workforce, limiter, guard)
     return Runtime(
         project,
-        planner=planner,
+        served=served,
         engine=engine,
         logger=logger,
         store=store,

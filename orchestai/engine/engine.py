@@ -244,6 +244,7 @@ class Engine:
             instruction=instruction,
             subtask=subtask,
             dependencies={parent: str(content) for parent, content in dependency_outputs.items()},
+            label=plan.serving.prompts.get(subtask.task_type) if plan.serving is not None else None,
         )
         if revision is not None:
             prompt = self._prompts.render_revision(prompt, answer=revision.answer, reason=revision.reason)

@@ -10,20 +10,19 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from orchestai.config import LogsConfig
 from orchestai.errors import DataError, StorageError
 from orchestai.logs.files import make_directory, storage_error
 from orchestai.logs.reader import MAX_LINE_BYTES
-from orchestai.logs.record import ExecutionLogRecord
 from orchestai.logs.segments import Segment, repair_orphans, writer_name
 
 _log = logging.getLogger(__name__)
@@ -33,6 +32,20 @@ _Entry = tuple[bytes, "Future[None]"]
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Line(Protocol):
+    """What is written: executions, or what somebody says of them."""
+
+    @property
+    def execution_id(self) -> str:
+        """The execution that it is about."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return it with some fields changed."""
+
+    def to_line(self) -> bytes:
+        """Return it as a line with its CRC, without the line break."""
 
 
 class LogWatch(NamedTuple):
@@ -102,7 +115,7 @@ class ExecutionLogger:
         self._closed = False
         self._seal_error: StorageError | None = None
 
-    def log(self, record: ExecutionLogRecord) -> None:
+    def log(self, record: Line) -> None:
         """Write `record` and return when it is on disk.
 
         Raises:
@@ -111,7 +124,7 @@ class ExecutionLogger:
         """
         self._submit(record).result()
 
-    async def alog(self, record: ExecutionLogRecord) -> None:
+    async def alog(self, record: Line) -> None:
         """Write `record` and return when it is on disk; see `log`.
 
         A caller that is cancelled meanwhile does not take the record back.
@@ -143,7 +156,7 @@ class ExecutionLogger:
     ) -> None:
         self.close()
 
-    def _submit(self, record: ExecutionLogRecord) -> Future[None]:
+    def _submit(self, record: Line) -> Future[None]:
         line = record.model_copy(update={"writer": writer_name()}).to_line() + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise DataError(

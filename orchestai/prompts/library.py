@@ -39,13 +39,14 @@ class PromptLibrary:
     Text of users and workers only ever enters as a value, never as a template: Jinja in it stays as it is.
 
     Args:
-        templates: All templates; inactive versions are left aside.
+        templates: All templates; inactive versions are used only where they are asked for.
         max_dependency_chars: Characters that the outputs of all dependencies may take together. What is
             longer is cut, with a mark.
     """
 
     def __init__(self, templates: Sequence[PromptTemplate], *, max_dependency_chars: int = 6000) -> None:
         self._templates = {template.task_type: template for template in templates if template.active}
+        self._labelled = {template.label: template for template in templates}
         self._max_dependency_chars = max_dependency_chars
         self._environment = sandboxed_environment()
         self._environment.filters["block"] = block
@@ -73,6 +74,7 @@ class PromptLibrary:
         instruction: Instruction,
         subtask: Subtask,
         dependencies: Mapping[int, str] | None = None,
+        label: str | None = None,
     ) -> RenderedPrompt:
         """Return the prompt of one sub-task.
 
@@ -81,6 +83,7 @@ class PromptLibrary:
             instruction: What the user asked for.
             subtask: What is to be done now.
             dependencies: Outputs of the sub-tasks that this one waits for, by node.
+            label: Version to use, as in `summarization@2`; the active one if not given, or not known any more.
 
         Raises:
             ConfigError: The template cannot be rendered.
@@ -88,7 +91,7 @@ class PromptLibrary:
         outputs = list((dependencies or {}).values())
         limits = share([len(output) for output in outputs], self._max_dependency_chars)
         return self._render(
-            self.find(task_type),
+            self._labelled.get(label or "") or self.find(task_type),
             task=subtask.description.strip() or instruction.text,
             request=instruction.text,
             material=[text for name, text in instruction.inputs.items() if not name.startswith(MEDIA)],

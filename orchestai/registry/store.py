@@ -138,7 +138,7 @@ class ModelRegistry:
             RegistryUnreachableError: MLflow does not answer.
             StorageError: The pointer file cannot be written; the next `sync` writes it.
         """
-        with self._locked():
+        with self._locked() as marker:
             with _translated(self.uri):
                 found = self._settled()
                 if found.revision != expected.revision:
@@ -151,9 +151,11 @@ class ModelRegistry:
                 if missing:
                     raise InputError(f"There is no version {missing[0]!r}.")
                 self._ensure_model()
+                marker.touch()
                 self._client.set_registered_model_tag(self.name, _CHANGE, new.model_dump_json())
                 state = self._settled()
             self._point(state)
+            marker.unlink()
         return state
 
     def sync(self) -> ServingPointer:
@@ -163,10 +165,12 @@ class ModelRegistry:
             RegistryUnreachableError: MLflow does not answer; the pointer file stays as it is.
             StorageError: The file cannot be written.
         """
-        with self._locked():
+        with self._locked() as marker:
             with _translated(self.uri):
                 state = self._settled()
-            return self._point(state)
+            pointer = self._point(state)
+            marker.unlink(missing_ok=True)
+        return pointer
 
     @property
     def _client(self) -> MlflowClient:
@@ -283,7 +287,8 @@ class ModelRegistry:
         return pointer
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[Path]:
+        """Keep everybody else out; gives the mark of a change that is not in the pointer file yet."""
         folder = registry_state(self._project)
         make_directory(folder)
         deadline = time.monotonic() + _LOCK_S
@@ -299,7 +304,7 @@ class ModelRegistry:
                             remedy=f"End it; it holds the lock on {folder / 'lock'}.",
                         ) from None
                     time.sleep(0.02)
-            yield
+            yield folder / "changing"
 
 
 @contextlib.contextmanager

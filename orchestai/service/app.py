@@ -23,7 +23,7 @@ from orchestai.service.gateway import Gateway
 from orchestai.service.metrics import ServiceMetrics, service_metrics
 from orchestai.service.openapi import describe_with
 from orchestai.service.problems import ProblemError, problem_of
-from orchestai.service.requests import Decision, InstructionRequest
+from orchestai.service.requests import Decision, Feedback, InstructionRequest
 from orchestai.service.state import Service
 
 
@@ -69,7 +69,7 @@ def create_app(
     app.state.readiness = health.Readiness(service)
     for module in (instructions, executions, chat, health):
         app.include_router(module.router)
-    describe_with(app, (InstructionRequest, ChatRequest, Decision))
+    describe_with(app, (InstructionRequest, ChatRequest, Decision, Feedback))
     app.add_middleware(Gateway, metrics=counts, sample_ratio=runtime.project.telemetry.tracing.sample_ratio)
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(OrchestAIError, _answer_error)

@@ -11,14 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestai.app.feedback import make_feedback
 from orchestai.engine.store import OPEN, ExecutionStatus, StoredExecution
 from orchestai.errors import InputError, OrchestAIError
+from orchestai.logs.feedback import FeedbackRecord
 from orchestai.service.answers import ExecutionAnswer, ExecutionList, answer_of_stored, to_json
 from orchestai.service.auth import Caller, allowed
 from orchestai.service.openapi import body_of
 from orchestai.service.problems import ProblemError
 from orchestai.service.provenance import Provenance, provenance_of
-from orchestai.service.requests import Decision
+from orchestai.service.requests import Decision, Feedback
 from orchestai.service.state import Service, service_of
 
 router = APIRouter(prefix="/v1/executions", tags=["executions"])
@@ -124,6 +126,32 @@ async def approve(request: Request, execution_id: str, caller: Approver) -> Resp
 async def reject(request: Request, execution_id: str, caller: Approver) -> Response:
     """Refuse a plan that waits for a person."""
     return await _decide(request, execution_id, caller, service_of(request).reject)
+
+
+@router.post(
+    "/{execution_id}/feedback",
+    response_model=None,
+    openapi_extra=body_of(Feedback),
+    responses={201: {"model": FeedbackRecord}},
+)
+async def feedback(request: Request, execution_id: str, caller: Runner) -> Response:
+    """Label the outcome of an execution that is over; training believes the newest label."""
+    service = service_of(request)
+    stored = await _find(service, caller, execution_id)
+    if stored.status in OPEN:
+        raise ProblemError(409, "still_running", f"Execution {execution_id!r} is {stored.status}.")
+    body = await service.bodies.read(request, Feedback)
+    record = make_feedback(
+        stored.id,
+        stored.tenant,
+        success=body.good,
+        score=body.score,
+        note=body.note,
+        source=body.source,
+        by=caller.name,
+    )
+    await service.feedback.take(record)
+    return Response(to_json(record), status_code=201, media_type="application/json")
 
 
 async def _decide(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -93,6 +93,22 @@ class Decision(Body):
     """
 
     comment: Annotated[Plain, StringConstraints(max_length=500)] = ""
+
+
+class Feedback(Body):
+    """What somebody says of an execution that is over; a verdict or a score.
+
+    Attributes:
+        good: Whether the answer was good.
+        score: How good, between 0 and 1; from 0.5 on it is good.
+        note: Why.
+        source: Whether a person or a judge among the models says so.
+    """
+
+    good: bool | None = None
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    note: Annotated[Plain, StringConstraints(max_length=4000)] = ""
+    source: Literal["human", "judge"] = "human"
 
 
 def to_instruction(

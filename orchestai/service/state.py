@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from orchestai.app.executions import Execution, Submitted
+from orchestai.app.feedback import FeedbackDesk
 from orchestai.app.runtime import Runtime
 from orchestai.config import ServiceConfig
 from orchestai.contracts import ExecutionResult, Instruction, Plan
@@ -54,6 +55,7 @@ class Service:
         self.admission = Admission(config, metrics)
         self.bodies = BodyReader(config, metrics)
         self.spending = Spending(runtime.store)
+        self.feedback = FeedbackDesk(runtime.project)
         tokens = TokenBook(config.tokens, TokenFile(token_file(runtime.project)))
         self.gatekeeper = Gatekeeper(tokens, Rates(config.rate_storage, config.failed_logins_per_minute))
         self._keeper: asyncio.Task[None] | None = None
@@ -74,6 +76,7 @@ class Service:
             if task is not None:
                 task.cancel()
         left = await self.executions.leave(grace_s)
+        await asyncio.to_thread(self.feedback.close)
         if left:
             _log.warning("%d executions were left; the next start resumes them", left)
 

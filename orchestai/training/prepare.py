@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from orchestai.contracts.base import Record
 from orchestai.errors import DataError
 from orchestai.importers.splits import split_by_hash
 from orchestai.logs.columns import execution_schema
+from orchestai.logs.feedback import Label
 from orchestai.logs.files import replacing, write_file
 from orchestai.training.outcomes import Outcome, UnusableError, complexities, read_outcome
 
@@ -75,6 +76,7 @@ class PreparationSummary(Record):
         split_conflicts: Groups that the logs put into several splits; the most protected one won.
         splits: Rows of each split.
         planners: Rows by who made the plan.
+        labelled: Executions whose outcome a person or a judge said.
     """
 
     executions: int
@@ -89,6 +91,7 @@ class PreparationSummary(Record):
     split_conflicts: int
     splits: dict[str, int]
     planners: dict[str, int]
+    labelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ def prepare_training_data(
     tasks: TaskCatalog,
     workers: WorkerCatalog,
     split: SplitConfig | None = None,
+    *,
+    labels: Mapping[str, Label] | None = None,
 ) -> TrainingData:
     """Make training data of executions.
 
@@ -154,6 +159,7 @@ def prepare_training_data(
         tasks: Gives task types their ids.
         workers: Gives workers their ids.
         split: Percentages of the groups in each split, for groups whose split the log does not say.
+        labels: What people or judges said of executions, by id; it overrides what the checks said.
 
     Raises:
         DataError: A table is not one of executions.
@@ -164,12 +170,17 @@ def prepare_training_data(
         unique.setdefault((row["execution_id"], row["attempt"], row["sequence"]), row)
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     unusable: Counter[str] = Counter()
+    labelled = 0
     for key in sorted(unique):
         try:
             outcome = read_outcome(unique[key], tasks, workers)
         except UnusableError as error:
             unusable[str(error)] += 1
         else:
+            label = (labels or {}).get(outcome.execution_id)
+            if label is not None:
+                outcome = replace(outcome, success=label.success, accepted=label.success)
+                labelled += 1
             outcomes[outcome.instruction].append(outcome)
     groups = {text: _group(text, found) for text, found in outcomes.items()}
     splits, conflicts = _assign_splits(groups, outcomes, split or SplitConfig())
@@ -194,6 +205,7 @@ def prepare_training_data(
             fallback_instructions=sum(any(o.fallback_reason for o in found) for found in outcomes.values()),
             failed_instructions=len(outcomes) - len(made),
             split_conflicts=conflicts,
+            labelled=labelled,
             splits={name: sum(row["split"] == name for row in made) for name in ("train", "validation", "test")},
             planners=dict(sorted(Counter(row["planner"] for row in made).items())),
         ),

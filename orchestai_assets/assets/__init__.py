@@ -6,6 +6,7 @@ from orchestai.config import Project
 from orchestai_assets.assets.dataset_validation import dataset_validation
 from orchestai_assets.assets.evaluation_report import evaluation_report
 from orchestai_assets.assets.execution_logs import execution_logs_asset
+from orchestai_assets.assets.model_release import model_release
 from orchestai_assets.assets.phase1_checkpoint import phase1_checkpoint_asset
 from orchestai_assets.assets.phase1_report import phase1_report
 from orchestai_assets.assets.training_data import training_data
@@ -20,4 +21,5 @@ def all_assets(project: Project, days: dg.DailyPartitionsDefinition) -> list[dg.
         phase1_checkpoint_asset(project),
         phase1_report,
         evaluation_report,
+        model_release,
     ]

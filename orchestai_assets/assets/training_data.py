@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from orchestai.app.places import training_folder
+from orchestai.app.places import feedback_folder, training_folder
 from orchestai.app.retraining import ingested_executions, learned_tables
+from orchestai.logs.feedback import labels_of
 from orchestai_assets import keys
 from orchestai_assets.io import column_schema, file_hash, records, sample
 from resources.orchestai_resource import OrchestAIResource
@@ -29,7 +30,8 @@ def training_data(orchestai: OrchestAIResource) -> dg.MaterializeResult[None]:
     project = orchestai.project
     tables = learned_tables(project)
     ingested = ingested_executions(project)
-    data = prepare_training_data(tables, project.tasks, project.workers, project.training.split)
+    labels = labels_of(feedback_folder(project))
+    data = prepare_training_data(tables, project.tasks, project.workers, project.training.split, labels=labels)
     paths = write_training_data(data, training_folder(project))
     summary = data.summary
     return dg.MaterializeResult(

@@ -8,6 +8,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from orchestai.config import Project
+from orchestai.registry import open_registry
+from orchestai.registry.store import registry_uri
 from tests.app.endpoint import Endpoint, load, write_project
 
 
@@ -38,6 +40,14 @@ def project(configs: Path, tmp_path: Path) -> Project:
 def online(configs: Path, tmp_path: Path, endpoint: Endpoint) -> Project:
     """The same, with the loopback endpoint as the user's."""
     return load(configs, tmp_path / "home", **endpoint.environment)
+
+
+@pytest.fixture(scope="session")
+def database(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The empty tables of a registry."""
+    project = load(configs, tmp_path_factory.mktemp("registry"))
+    open_registry(project).versions()
+    return Path(registry_uri(project).removeprefix("sqlite:///"))
 
 
 @pytest.fixture

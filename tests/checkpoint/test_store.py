@@ -102,7 +102,7 @@ def test_garbled_weights_with_a_matching_hash_are_refused(tmp_path: Path) -> Non
     weights = tmp_path / "ck" / "model.safetensors"
     weights.write_bytes(b"\x80\x04garbage")
     document = json.loads((tmp_path / "ck" / "manifest.json").read_text())
-    document["files"]["model.safetensors"] = store_module._sha256(weights)
+    document["files"]["model.safetensors"] = store_module.sha256_of(weights)
     (tmp_path / "ck" / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="garbled"):
         load_checkpoint(tmp_path / "ck")

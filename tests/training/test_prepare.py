@@ -24,6 +24,7 @@ from orchestai.contracts import (
 from orchestai.errors import DataError
 from orchestai.logs import ExecutionLogRecord, ExecutionSource
 from orchestai.logs.columns import execution_row, execution_schema
+from orchestai.logs.feedback import Label
 from orchestai.logs.record import GraphRecord, PlannerRecord
 from orchestai.training.prepare import (
     prepare_training_data,
@@ -412,3 +413,29 @@ def test_no_executions(tmp_path):
 def test_two_wordings_of_one_example_keep_apart():
     data = prepare(record("e-1", text="one", example_id="x-1"), record("e-2", text="two", example_id="x-1"))
     assert [example.id for example in data.examples] == ["x-1", "x-1~2"]
+
+
+def test_a_label_overrides_what_the_checks_said() -> None:
+    cheap = record("cheap", workers=("small", "small", "small"), cost=0.001)
+    dear = record("dear", cost=0.05)
+    liked = Label(True, None, "human", NOON)
+    disliked = Label(False, 0.2, "judge", NOON)
+
+    plain = prepare_training_data(table_of(cheap, dear), TASKS, WORKERS)
+    judged = prepare_training_data(table_of(cheap, dear), TASKS, WORKERS, labels={"cheap": disliked, "other": liked})
+
+    assert plain.table["model_selections"][0].as_py() == ["small", "small", "small"]
+    assert judged.table["model_selections"][0].as_py() == ["large", "small", "polyglot"]
+    assert (plain.summary.labelled, judged.summary.labelled) == (0, 1)
+
+
+def test_a_label_makes_an_unchecked_execution_worth_more_than_imitation() -> None:
+    unchecked = table_of(record("e-1", checked=False, planner="learned"))
+
+    plain = prepare_training_data(unchecked, TASKS, WORKERS)
+    liked = prepare_training_data(unchecked, TASKS, WORKERS, labels={"e-1": Label(True, None, "human", NOON)})
+    disliked = prepare_training_data(unchecked, TASKS, WORKERS, labels={"e-1": Label(False, None, "human", NOON)})
+
+    assert plain.examples[0].imitation
+    assert not liked.examples[0].imitation
+    assert disliked.examples == []
