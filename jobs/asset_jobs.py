@@ -42,7 +42,7 @@ def train_planner_job(project: Project) -> UnresolvedJob:
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         tags=TRAINS,
-        description="Validates the newest execution logs, trains Phase 1 on them, reports on it and lets it begin to serve.",
+        description="Validates the newest execution logs, trains Phase 1, reports on it and begins its release.",
     )
 
 
