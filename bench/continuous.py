@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,18 @@ def release_test(runs: int, seed: int) -> dict[str, Any]:
     return simulate(runs=runs, seed=seed)
 
 
-PARTS: dict[str, Callable[[int, int], dict[str, Any]]] = {"release_test": release_test}
+def ingestion(_runs: int, _seed: int) -> dict[str, Any]:
+    """Return rows a second, the sensor's ticks over 1,000 days of 10,000 executions, and the time to its run."""
+    from bench import ingestion as part
+
+    with tempfile.TemporaryDirectory(prefix="orchestai-ingestion-") as folder:
+        found = part.measure(Path(folder) / "home", days=1000, rows=10_000, ingest_days=100)
+    with tempfile.TemporaryDirectory(prefix="orchestai-daemon-") as folder:
+        landed = part.log_to_sensor_seconds(Path(folder))
+    return {**found, "log_to_sensor_seconds": landed["asked"], "log_to_validated_seconds": landed["validated"]}
+
+
+PARTS: dict[str, Callable[[int, int], dict[str, Any]]] = {"release_test": release_test, "ingestion": ingestion}
 """What is measured, by name; each part is given the number of simulated releases and a seed."""
 
 

@@ -37,11 +37,12 @@ def train_planner_job(project: Project) -> UnresolvedJob:
                 keys.PHASE1_CHECKPOINT,
                 keys.PHASE1_REPORT,
                 keys.EVALUATION_REPORT,
+                keys.MODEL_RELEASE,
             )
         ),
         executor_def=executor_for(project.dagster, cuda=project.training.phase1.device != "cpu"),
         tags=TRAINS,
-        description="Validates the newest execution logs, prepares training data, trains Phase 1 and reports on it.",
+        description="Validates the newest execution logs, trains Phase 1, reports on it and begins its release.",
     )
 
 

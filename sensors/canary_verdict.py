@@ -1,7 +1,5 @@
 """Looks at each release that goes on, and takes the step that its executions call for: further, back, or none."""
 
-from datetime import UTC, datetime
-
 import dagster as dg
 
 from orchestai.app.alerts import Alert, send_alert
@@ -18,18 +16,20 @@ def canary_verdict_sensor(config: AutomationConfig) -> dg.SensorDefinition:
     @dg.sensor(
         name="canary_verdict",
         # It starts no run: releasing is a change of the registry, which takes a moment.
-        asset_selection=dg.AssetSelection.assets(keys.EVALUATION_REPORT),
+        asset_selection=dg.AssetSelection.assets(keys.MODEL_RELEASE),
         minimum_interval_seconds=config.sensors.canary_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Widens the share of a challenger, makes it the champion, or takes it back at once on harm.",
     )
     def canary_verdict(context: dg.SensorEvaluationContext, orchestai: OrchestAIResource) -> dg.SensorResult:
-        from orchestai.app.release_steps import release_steps
+        from orchestai.app.promotion import canary_step
+        from orchestai.registry import read_pointer
 
         project = orchestai.project
         if not project.registry.enabled:
             return dg.SensorResult(skip_reason="`registry.enabled` is false.")
-        found = release_steps(project, now=datetime.now(UTC))
+        # Without a pointer file nothing was ever registered, and none is made by looking.
+        found = canary_step(project) if read_pointer(project) is not None else []
         for step in found:
             if severity := _TOLD.get(step.action):
                 text = f"{step.subject}: {step.action}. {step.why}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
@@ -31,6 +32,7 @@ def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition, config: Sensor
         repaired = repair_orphans(paths.execution_logs, paths.quarantine)
         for segment in repaired:
             context.log.info(f"Closed the segment of a dead writer: {segment.path}")
+        ends = time.monotonic() + config.seconds_per_tick
         cursor = DayCursor.read(context.cursor)
         requests = []
         unknown = []
@@ -43,7 +45,7 @@ def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition, config: Sensor
                 continue
             requests.append(request(day, content))
             # The next tick goes on where this one ends: a tick that took too long would be repeated from its start.
-            if len(requests) >= config.days_per_tick or cursor.bytes_read >= config.bytes_per_tick:
+            if len(requests) >= config.days_per_tick or time.monotonic() >= ends:
                 break
         if unknown:
             context.log.warning(
@@ -70,7 +72,6 @@ class DayCursor:
 
     def __init__(self, seen: dict[str, dict[str, str]]) -> None:
         self._seen = seen
-        self.bytes_read = 0
 
     @classmethod
     def read(cls, cursor: str | None) -> "DayCursor":
@@ -95,7 +96,6 @@ class DayCursor:
         if known.get("facts") == facts:
             return None
         content = _digest(*(_content(segment) for segment in segments))
-        self.bytes_read += sum(segment.stat().st_size for segment in segments)
         self._seen[day.isoformat()] = {"facts": facts, "content": content}
         return None if known.get("content") == content else content
 

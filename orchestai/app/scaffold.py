@@ -22,11 +22,15 @@ _ENVIRONMENT = """\
 # OPENAI_MODEL=
 ORCHESTAI_PROJECT_DIR=configs
 ORCHESTAI_HOME=.orchestai
+# Alerts go there as well as to the log.
+# ORCHESTAI_ALERT_WEBHOOK=
 """
+
+_IGNORED = ".env\n.orchestai/\ndagster_home/*\n!dagster_home/dagster.yaml\n"
 
 
 def create_project(directory: Path) -> list[Path]:
-    """Write configs, workspace.yaml and .env.example into `directory`; returns what was written.
+    """Write configs, workspace.yaml, dagster_home/dagster.yaml and .env.example; returns what was written.
 
     Raises:
         InputError: The folder holds files already.
@@ -39,8 +43,10 @@ def create_project(directory: Path) -> list[Path]:
         source = packaged_directory()
         shutil.copytree(source, directory / "configs", ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
         (directory / "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
+        (directory / "dagster_home").mkdir()
+        shutil.copy(Path(__file__).with_name("dagster.yaml"), directory / "dagster_home")
         (directory / ".env.example").write_text(_ENVIRONMENT, encoding="utf-8")
-        (directory / ".gitignore").write_text(".env\n.orchestai/\n", encoding="utf-8")
+        (directory / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"Cannot write {directory}: {error.strerror}.", path=str(directory)) from error
     return sorted(path for path in directory.rglob("*") if path.is_file())

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(directory: Path = typer.Argument(..., help="Folder to make.")) -> None:
-    """Write a project of your own: configuration to edit, workspace.yaml, .env.example."""
+    """Write a project of your own: configuration to edit, workspace.yaml, dagster.yaml, .env.example."""
     for path in create_project(directory):
         out.print(f"  [green]+[/] {safe(path)}", highlight=False, soft_wrap=True)
     out.print(

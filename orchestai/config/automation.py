@@ -128,8 +128,8 @@ class SensorsConfig(Record):
         retrain_s: Seconds between two looks at what was validated.
         drift_s: Seconds between two looks for drift.
         canary_s: Seconds between two looks at a canary.
-        days_per_tick: Days that one look may start; the next one goes on where it ended.
-        bytes_per_tick: Bytes of log that one look may read to see whether they are new.
+        days_per_tick: Days that one look may start.
+        seconds_per_tick: Time after which a look for logs asks for no further day; the next one goes on there.
     """
 
     logs_s: int = Field(default=30, ge=1)
@@ -137,7 +137,7 @@ class SensorsConfig(Record):
     drift_s: int = Field(default=300, ge=1)
     canary_s: int = Field(default=10, ge=1)
     days_per_tick: int = Field(default=30, ge=1)
-    bytes_per_tick: int = Field(default=256 * 2**20, ge=1)
+    seconds_per_tick: float = Field(default=1.0, gt=0, le=30)
 
 
 class AutomationConfig(Record):

@@ -224,10 +224,24 @@ def _read_table(path: Path) -> tuple[pa.Table | None, dict[str, Any]]:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"The table {path} is damaged: {error}", remedy=remedy) from error
     metadata = table.schema.metadata or {}
+    table = _with_new_columns(table)
     if _BOOK not in metadata or not table.schema.equals(execution_schema()):
         raise DataError(f"The table {path} is not one that this version wrote.", remedy=remedy)
     # Parquet renames the items of lists, which would change the bytes of the next file.
     return table.replace_schema_metadata(None).cast(execution_schema()), json.loads(metadata[_BOOK])
+
+
+def _with_new_columns(table: pa.Table) -> pa.Table:
+    """Return the table of an older release with the columns that came since, empty."""
+    import pyarrow as pa
+
+    schema = execution_schema()
+    if any(name not in schema.names for name in table.column_names):
+        return table
+    missing = [field for field in schema if field.name not in table.column_names and field.nullable]
+    for field in missing:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select([name for name in schema.names if name in table.column_names])
 
 
 def _write_table(path: Path, table: pa.Table, book: dict[str, Any]) -> None:

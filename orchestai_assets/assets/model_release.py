@@ -26,7 +26,7 @@ GATES = {
 
 @dg.asset(
     key=keys.MODEL_RELEASE,
-    deps=[keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT],
+    deps=[keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT, keys.EVALUATION_REPORT],
     check_specs=[
         dg.AssetCheckSpec(name, asset=keys.MODEL_RELEASE, description=description)
         for name, description in GATES.items()

@@ -66,6 +66,20 @@ def test_a_day_has_one_writer_and_pools_limit_steps(target: str) -> None:
     assert concurrency["pools"]["default_limit"] == 1
 
 
+def test_the_scaffold_writes_the_same_instance_file() -> None:
+    scaffold = DEPLOY.parent / "orchestai" / "app" / "dagster.yaml"
+
+    assert scaffold.read_bytes() == (DEPLOY / "dev" / "dagster.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("target", ["dev", "prod"])
+def test_a_killed_run_gives_its_slots_back_and_one_training_runs(target: str) -> None:
+    content = load(target)
+
+    assert content["run_monitoring"]["enabled"] is True
+    assert content["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+
+
 @pytest.mark.parametrize("target", ["dev", "prod"])
 def test_refused_runs_are_not_tried_again(target: str) -> None:
     retries = load(target)["run_retries"]

@@ -126,6 +126,8 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
         "phase1_report": ["phase1_checkpoint", "training_data"],
         "phase2_checkpoint": ["phase1_checkpoint", "training_data"],
         "phase2_report": ["phase2_checkpoint"],
+        "evaluation_report": ["phase1_report"],
+        "model_release": ["evaluation_report", "phase1_checkpoint", "phase1_report"],
     }
     assert all(node["hasAssetChecks"] and node["description"] and node["kinds"] for node in nodes.values())
     assert [name for name, node in nodes.items() if node["isPartitioned"]] == ["execution_logs"]
@@ -133,12 +135,12 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
     assert location["location"]["name"] == "orchestai"
     jobs = {job["name"] for job in location["jobs"]}
     assert {"live_instruction", "collect_executions", "ingest_and_validate", "train_planner"} <= jobs
-    assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in location["sensors"]} == {
-        "new_execution_logs": "RUNNING",
-        "automation": "RUNNING",
-        "alert_on_failure": "RUNNING",
-    }
-    assert [schedule["name"] for schedule in location["schedules"]] == ["nightly_retraining"]
+    assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in location["sensors"]} == dict.fromkeys(
+        ("new_execution_logs", "retrain_on_new_data", "drift", "canary_verdict", "automation", "alert_on_failure"),
+        "RUNNING",
+    )
+    schedules = {schedule["name"] for schedule in location["schedules"]}
+    assert schedules == {"nightly_retraining", "weekly_retraining", "log_compaction", "freshness"}
     takes_reports_of_the_service(dagster, tmp_path / "state")
 
 

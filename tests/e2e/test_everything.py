@@ -53,6 +53,11 @@ def test_logs_become_a_trained_and_measured_planner(
     assert set(report["planners"]) == {"learned", "rules", "nn_copy", "kernel_ridge"}
     assert report["planners"]["learned"]["dag_validity"] == 100
     assert report["rows"] == 45
+    evaluated = metadata(trained, keys.EVALUATION_REPORT)
+    assert evaluated["challenger"] == report["checkpoint"]
+    assert evaluated["success_rate"] == 1.0
+    assert evaluated["versions"] == 1
+    assert metadata(trained, keys.PHASE1_CHECKPOINT)["ingested_executions"] == 45
     blocking = [check for check in trained.get_asset_check_evaluations() if check.blocking]
     assert len(blocking) == 7, [check.check_name for check in blocking]
     assert all(check.passed for check in blocking)

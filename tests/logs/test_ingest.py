@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestai.errors import DataError
 from orchestai.logs import repair_orphans, table_path
+from orchestai.logs.codec import seal_line
 from orchestai.logs.columns import execution_schema
 from tests.logs.home import DAY, NOON, Home
 
@@ -145,3 +147,40 @@ def test_nothing_is_left_beside_the_table(home, line):
     home.segment("h-1-1.jsonl", line("e-1"))
     home.ingest()
     assert sorted(path.name for path in home.tables.iterdir()) == [".locks", "2026-11-21.parquet"]
+
+
+def test_a_segment_that_was_written_again_is_read_again(home, line):
+    home.segment("h-1-1.jsonl", line("e-1"))
+    home.ingest()
+    home.segment("h-1-1.jsonl", line("e-1"), line("e-2"))
+
+    report = home.ingest()
+
+    assert (report.rows, report.new_rows, report.new_segments, report.duplicates) == (2, 1, 1, 0)
+
+
+def test_a_table_of_an_older_release_gets_the_columns_that_came_since(home, line):
+    home.segment("h-1-1.jsonl", line("e-1"))
+    home.ingest()
+    path = table_path(home.tables, DAY)
+    pq.write_table(home.table.drop_columns(["fallback_reason", "writer"]), path)
+    home.segment("h-2-1.jsonl", line("e-2"))
+
+    assert home.ingest().rows == 2
+    assert home.table["writer"].null_count == 1
+
+
+def test_a_line_of_the_first_release_is_read(home):
+    body = (
+        b'{"timestamp":"2026-11-21T12:00:00Z","instruction":"Do it","success":true,"completed":true,"cost":0.5,'
+        b'"latency_ms":7.0,"planner_outputs":{"planner":"rules"},"execution_result":{},"execution_id":"old",'
+        b'"schema_version":1}'
+    )
+    home.segment("h-1-1.jsonl", seal_line(body))
+
+    assert home.ingest().rows == 1
+    assert home.table["execution_id"].to_pylist() == ["old"]
+
+
+def test_a_day_without_rows_is_a_table_without_rows(home):
+    assert (home.ingest().rows, home.table.num_rows) == (0, 0)

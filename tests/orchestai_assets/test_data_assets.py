@@ -9,6 +9,7 @@ import pytest
 
 from orchestai.app.places import execution_tables, training_folder
 from orchestai.config import Project
+from orchestai.logs import read_segment
 from orchestai_assets import keys
 from orchestai_assets.definitions import defs
 
@@ -166,7 +167,10 @@ def test_a_backfill_of_a_month_is_one_run(
             continue
         folder = project.paths.execution_logs / day
         folder.mkdir()
-        (folder / segment.name).write_bytes(segment.read_bytes())
+        changes = [{"execution_id": f"{day}-{n}", "instruction": f"Task {n} of {day}."} for n in range(4)]
+        found_here = zip(read_segment(segment).records, changes, strict=True)
+        lines = [record.model_copy(update=change).to_line() + b"\n" for record, change in found_here]
+        (folder / segment.name).write_bytes(b"".join(lines))
     span = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
 
     result = defs.resolve_job_def("ingest_and_validate").execute_in_process(instance=instance, tags=span)
