@@ -77,6 +77,11 @@ def train_router_on(
     from orchestai.training.router import train_router
 
     sources = _sources(project, config) if folder is None else [_imported(project, folder)]
+    if not sources:
+        raise DataError(
+            "There is no scored outcome in the logs, and no import to learn from.",
+            remedy="Collect some (`orchestai collect`), or give an import: --data DIR.",
+        )
     table, tasks, workers = _together(sources)
     encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
     data = _data(table, tasks, workers, encoder)
