@@ -18,7 +18,7 @@ import torch
 
 from orchestai.config.runtime import AnomalyConfig
 from orchestai.errors import DataError
-from orchestai.routing.anomaly.behaviour import FEATURES, Expectations, Observation, features_of
+from orchestai.routing.anomaly.behaviour import FEATURES, USUAL, Expectations, Observation, features_of
 from orchestai.routing.anomaly.model import METHODS, AnomalyModel, Detector, Layer
 
 Array = npt.NDArray[np.float64]
@@ -26,6 +26,7 @@ Array = npt.NDArray[np.float64]
 _SIZES = (FEATURES, 8, 4, 8, FEATURES)
 _NOISE = 0.1
 _BATCH = 256
+_LEAST_LIMIT = 1.5  # in usual deviations, for workers that never varied
 _REST = 64
 """Calls after an alarm in which the next one belongs to it: the worker would be away."""
 
@@ -202,11 +203,12 @@ def _choose(
     alone = []
     for method in METHODS[:2]:
         single = replace(detector, method=method, limits=(1.0, 1.0))
-        alone.append(calibrated([single.score(stream) for stream in normal], per_1000))
+        alone.append(max(calibrated([single.score(stream) for stream in normal], per_1000), _LEAST_LIMIT))
     candidates = []
     for method in METHODS:
         tried = replace(detector, method=method, limits=(alone[0], alone[1]))
-        tried = replace(tried, threshold=calibrated([tried.score(stream) for stream in normal], per_1000))
+        threshold = max(calibrated([tried.score(stream) for stream in normal], per_1000), 1.0)
+        tried = replace(tried, threshold=threshold)
         waits = delays([tried.score(stream) for stream in spoiled], tried.threshold)
         quality[f"delay_{method}"] = float(np.mean(waits))
         candidates.append(tried)
@@ -216,7 +218,8 @@ def _choose(
 
 def _fit(train: Array, validation: Array, config: AnomalyConfig) -> tuple[Detector, dict[str, list[float]]]:
     mean = train.mean(0)
-    scale = np.maximum(train.std(0), 0.05)
+    # Past calls without one failure must not make the first failure an alarm.
+    scale = np.maximum(train.std(0), USUAL)
     x, y = (torch.tensor((part - mean) / scale, dtype=torch.float32) for part in (train, validation))
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)

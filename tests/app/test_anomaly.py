@@ -122,7 +122,7 @@ def test_a_worker_that_goes_bad_leaves_routing_until_its_probe_is_as_usual(
             assert [ask(runtime, events) for _ in range(5)] == ["shaky"] * 5
         scores = [event.anomaly for event in events if event.status == "done"]
         assert all(score is not None and score < 1 for score in scores)
-        with server(port, shaky_ms=300.0), caplog.at_level(logging.WARNING, logger="orchestai.alerts"):
+        with server(port, shaky_ms=1500.0), caplog.at_level(logging.WARNING, logger="orchestai.alerts"):
             tries = 0
             while breaker.state is BreakerState.CLOSED and tries < 20:
                 ask(runtime, events)
@@ -152,7 +152,7 @@ def test_a_worker_that_goes_bad_leaves_routing_until_its_probe_is_as_usual(
 def test_the_last_worker_that_can_do_it_stays(project: Project, port: int, caplog: pytest.LogCaptureFixture) -> None:
     alone = project.model_copy(update={"workers": WorkerCatalog(workers=workers(port).workers[:1])})
     with (
-        server(port, shaky_ms=300.0),
+        server(port, shaky_ms=1500.0),
         open_runtime(alone, learned=False, log=False) as runtime,
         caplog.at_level(logging.WARNING, logger="orchestai.alerts"),
     ):

@@ -145,6 +145,20 @@ def test_well_workers_are_left_alone_and_bad_ones_are_noticed(trained: AnomalyTr
         assert above[0] < 350, fault
 
 
+def test_one_failure_of_a_worker_that_never_failed_is_no_alarm() -> None:
+    """All past calls alike: nothing varies, and yet one bad call is only one."""
+    found = train_anomaly([seen() for _ in range(500)], AnomalyConfig(epochs=2))
+    detector, trace = found.model.detector, Trace()
+    failed = found.model.expectations.surprise(seen(failures=1, latency_ms=None, output_tokens=None, cost_usd=None))
+    usual = found.model.expectations.surprise(seen())
+    assert failed is not None
+    assert usual is not None
+    for _ in range(100):
+        trace.add(usual)
+    scores = [float(detector.score(np.array(trace.add(failed)))) / detector.threshold for _ in range(8)]
+    assert scores[0] < 1 < scores[-1]
+
+
 def test_a_saved_model_scores_the_same(trained: AnomalyTraining, tmp_path: Path) -> None:
     save_anomaly(trained.model, tmp_path / "anomaly")
     again = load_anomaly(tmp_path / "anomaly")

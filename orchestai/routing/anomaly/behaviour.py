@@ -185,6 +185,10 @@ _SCATTERING = (LATENCY, LENGTH)
 _PLACES = (*range(len(MEASURES)), *range(len(MEASURES)), *_SCATTERING)
 
 
+USUAL = tuple((rate / (2 - rate)) ** 0.5 for rate in RATES for _ in MEASURES) + (2**0.5 * (RATES[1] / 2) ** 0.5,) * 2
+"""Deviations of the features where surprises are independent: what a worker that never varied must be allowed."""
+
+
 def features_of(stream: Sequence[Observation], expectations: Expectations) -> Array:
     """Return [N, F] the features after each call of one worker's stream."""
     trace = Trace()
