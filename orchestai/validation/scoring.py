@@ -8,7 +8,7 @@ from typing import NamedTuple
 from orchestai.validation.accumulate import accumulate
 from orchestai.validation.calibrate import combined, dimension, not_measurable
 from orchestai.validation.collapse import MEASURES, NOTHING
-from orchestai.validation.collapse.pattern_repetition import _excess as excess
+from orchestai.validation.collapse.pattern_repetition import excess
 from orchestai.validation.compare import Comparison
 from orchestai.validation.decide import Decision, decide
 from orchestai.validation.diversity import measure_diversity
@@ -45,8 +45,7 @@ def _with_texts(
     mine, theirs = find_near(given.table_state.texts), find_near(given.reference_state.texts)
     if mine is None or theirs is None:
         return readings, detail
-    draws = given.settings.null_draws
-    found = excess("nearly repeated texts", mine.counts(), theirs.counts(), given.rng(88), draws)
+    found = excess("nearly repeated texts", mine.counts(), theirs.counts(), given)
     shares = {"nearly_repeated_texts": mine.share, "nearly_repeated_texts_reference": theirs.share}
     return [*readings, found], detail | shares
 

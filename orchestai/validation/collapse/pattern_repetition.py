@@ -51,8 +51,12 @@ def twin_share(counts: HashCounts) -> float:
 
 
 def _excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
-    """Return repetition in `table` beyond what `reference` lets expect."""
     mine, theirs = _on_common_scale(table, reference)
+    return excess(name, mine, theirs, given)
+
+
+def excess(name: str, mine: NDArray[np.int64], theirs: NDArray[np.int64], given: Comparison) -> Reading | None:
+    """Return repetition in a table beyond what the reference lets expect, from how often each thing stands in them."""
     rows = int(mine.sum())
     natural = expected_repetition(theirs, rows)
     value = 1 - len(mine) / rows - natural if rows else 0.0
