@@ -22,8 +22,8 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
     """Return exact repetition, near repetition, and copies of the reference, beyond what is natural."""
     table, reference = given.table_state, given.reference_state
     readings = [
-        _excess("repeated rows", table.exact, reference.exact, given),
-        _excess("nearly repeated rows", table.coarse, reference.coarse, given),
+        excess("repeated rows", table.exact, reference.exact, given),
+        excess("nearly repeated rows", table.coarse, reference.coarse, given),
     ]
     detail: dict[str, object] = {
         "repeated_share": table.exact.repeated_share(),
@@ -50,13 +50,8 @@ def twin_share(counts: HashCounts) -> float:
     return float(counts.counts[counts.counts > 1].sum()) / rows if rows else 0.0
 
 
-def _excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
+def excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
     mine, theirs = _on_common_scale(table, reference)
-    return excess(name, mine, theirs, given)
-
-
-def excess(name: str, mine: NDArray[np.int64], theirs: NDArray[np.int64], given: Comparison) -> Reading | None:
-    """Return repetition in a table beyond what the reference lets expect, from how often each thing stands in them."""
     rows = int(mine.sum())
     natural = expected_repetition(theirs, rows)
     value = 1 - len(mine) / rows - natural if rows else 0.0
