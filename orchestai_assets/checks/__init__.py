@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestai_assets.checks.anomaly_model import anomaly_false_alarms
 from orchestai_assets.checks.dataset_validation import dataset_verdict
 from orchestai_assets.checks.execution_logs import execution_logs_expectations, execution_logs_schema
 from orchestai_assets.checks.phase1_checkpoint import phase1_loss
@@ -9,6 +10,7 @@ from orchestai_assets.checks.phase1_report import phase1_not_worse_than_rules, p
 from orchestai_assets.checks.phase2_checkpoint import phase2_reward_scale, phase2_valid_actions
 from orchestai_assets.checks.phase2_report import phase2_not_worse_than_supervised
 from orchestai_assets.checks.routing import (
+    features_one_row,
     router_calibrated,
     router_not_worse,
     routing_outcomes_ranges,
@@ -40,6 +42,8 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
         phase2_not_worse_than_supervised,
         routing_outcomes_ranges,
         worker_metrics_add_up,
+        features_one_row,
         router_calibrated,
         router_not_worse,
+        anomaly_false_alarms,
     ]

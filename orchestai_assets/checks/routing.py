@@ -1,5 +1,6 @@
 """Checks of what routing learns from, and of what it learned."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,21 @@ def worker_metrics_add_up(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     from orchestai.routing.outcomes import METRICS_ASSET
 
     return sums_result(read_routing_table(routing_folder(orchestai.project), METRICS_ASSET).to_pylist())
+
+
+@dg.asset_check(
+    asset=keys.FEATURES,
+    name="one_row_a_subtask",
+    blocking=True,
+    description="No sub-task stands twice, none has more workers than outcomes.",
+)
+def features_one_row(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
+    """Look at every row."""
+    from orchestai.routing.logged import read_routing_table
+    from orchestai.routing.outcomes import FEATURES_ASSET
+
+    table = read_routing_table(routing_folder(orchestai.project), FEATURES_ASSET)
+    return features_result(table.select(["query_id", "outcomes", "workers"]).to_pylist())
 
 
 @dg.asset_check(
@@ -100,6 +116,25 @@ def sums_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
             "gate": "calls",
             "observed": "; ".join(wrong[:_SHOWN]) or f"{len(totals)} workers add up",
             "allowed": "equal",
+        },
+    )
+
+
+def features_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    """Say which sub-tasks cannot be."""
+    counts = Counter(row["query_id"] for row in rows)
+    wrong = [f"{name} stands {count} times" for name, count in counts.items() if count > 1]
+    wrong += [
+        f"{row['query_id']}: {row['workers']} workers, {row['outcomes']} outcomes"
+        for row in rows
+        if not 1 <= row["workers"] <= row["outcomes"]
+    ]
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        metadata={
+            "gate": "sub-tasks",
+            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(rows)} sub-tasks",
+            "allowed": "one row each, at least one worker, no more workers than outcomes",
         },
     )
 

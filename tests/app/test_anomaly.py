@@ -127,7 +127,7 @@ def test_a_worker_that_goes_bad_leaves_routing_until_its_probe_is_as_usual(
             while breaker.state is BreakerState.CLOSED and tries < 20:
                 ask(runtime, events)
                 tries += 1
-            assert 1 < tries <= 12
+            assert tries <= 12
             assert max(event.anomaly or 0.0 for event in events) > 1
             assert "unusual latency" in (runtime.workforce.why_not("shaky") or "")
             assert "worker shaky behaves unlike itself: unusual latency" in caplog.text

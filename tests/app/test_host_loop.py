@@ -12,6 +12,7 @@ from orchestai.app.runtime import build_runtime
 from orchestai.config import Project
 from orchestai.contracts import Budget, ExecutionEvent, Instruction
 from orchestai.engine.store import ExecutionStore
+from orchestai.errors import InfeasibleError
 from orchestai.logs import ExecutionSource
 from tests.app.endpoint import Endpoint
 
@@ -85,8 +86,8 @@ async def test_what_may_be_spent_limits_the_execution_but_not_the_request(online
     runtime = build_runtime(dear)
     runtime.live_here()
     rich = INSTRUCTION.model_copy(update={"budget": Budget(usd=1e9)})
-    execution = await runtime.executions.run(rich, source=ExecutionSource(), spendable_usd=0.5, execution_id="e")
-    assert "$0.500000 of the budget is left" in str(execution.result.error)
+    with pytest.raises(InfeasibleError, match=r"budget of \$0\.500000"):
+        await runtime.executions.run(rich, source=ExecutionSource(), spendable_usd=0.5, execution_id="e")
     await runtime.aclose()
     store = ExecutionStore(executions_state(dear))
     stored = store.find("e")

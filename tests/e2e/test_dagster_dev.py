@@ -126,6 +126,11 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
         "phase1_report": ["phase1_checkpoint", "training_data"],
         "phase2_checkpoint": ["phase1_checkpoint", "training_data"],
         "phase2_report": ["phase2_checkpoint"],
+        "anomaly_model": ["execution_logs"],
+        "routing_outcomes": ["dataset_validation"],
+        "worker_metrics": ["routing_outcomes"],
+        "features": ["routing_outcomes"],
+        "router_checkpoint": ["features", "routing_outcomes", "training_data"],
         "evaluation_report": ["phase1_report"],
         "model_release": ["evaluation_report", "phase1_checkpoint", "phase1_report"],
     }
@@ -136,7 +141,15 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
     jobs = {job["name"] for job in location["jobs"]}
     assert {"live_instruction", "collect_executions", "ingest_and_validate", "train_planner"} <= jobs
     assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in location["sensors"]} == dict.fromkeys(
-        ("new_execution_logs", "retrain_on_new_data", "drift", "canary_verdict", "automation", "alert_on_failure"),
+        (
+            "new_execution_logs",
+            "retrain_on_new_data",
+            "drift",
+            "canary_verdict",
+            "dropped_files",
+            "automation",
+            "alert_on_failure",
+        ),
         "RUNNING",
     )
     schedules = {schedule["name"] for schedule in location["schedules"]}

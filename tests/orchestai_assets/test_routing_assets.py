@@ -6,7 +6,14 @@ import dagster as dg
 
 from orchestai.app.places import router_folder, routing_folder
 from orchestai.config import Project
-from orchestai_assets.checks.routing import calibration_result, comparison_result, ranges_result, sums_result
+from orchestai_assets.checks.anomaly_model import alarms_result
+from orchestai_assets.checks.routing import (
+    calibration_result,
+    comparison_result,
+    features_result,
+    ranges_result,
+    sums_result,
+)
 from tests.orchestai_assets.test_data_assets import checks, materialized, run
 
 SOUND = {
@@ -61,6 +68,11 @@ def test_calls_must_add_up() -> None:
 
 
 def test_the_router_is_judged_by_what_it_promised() -> None:
+    assert features_result([{"query_id": "a", "outcomes": 3, "workers": 2}]).passed
+    assert not features_result([{"query_id": "a", "outcomes": 3, "workers": 2}] * 2).passed
+    assert not features_result([{"query_id": "a", "outcomes": 1, "workers": 2}]).passed
+    assert alarms_result({"false_alarms_per_1000": 0.4}, 0.5).passed
+    assert not alarms_result({"false_alarms_per_1000": 1.6}, 0.5).passed
     assert calibration_result({"ece": 0.03}).passed
     assert not calibration_result({"ece": 0.2}).passed
     assert comparison_result({"accuracy_routed": 61.0, "best_single": 60.0}).passed

@@ -15,6 +15,7 @@ from orchestai.engine.execution import Stop
 from orchestai.errors import ApprovalNeededError, OverloadedError, StorageError, WorkerUnavailableError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
+from orchestai.planner.spending import Spending
 from orchestai.reflex.counters import ReflexCounters
 from orchestai.telemetry import NoTelemetry, Telemetry
 from orchestai.telemetry.reasons import error_code, fallback_reasons
@@ -148,11 +149,11 @@ async def test_the_planners_own_words_are_understood(project: Project, metered: 
             return LearnedProposal(plan, 0.1, [[1.0] * len(project.workers)] * len(plan))
 
     class Broken:
-        async def plan_graph(self, _instruction: Instruction) -> None:
+        async def plan_graph(self, _instruction: Instruction, _spending: Spending) -> None:
             raise WorkerUnavailableError("down; LLM planner: no plan within reach", worker="llm")
 
     class Slow:
-        async def plan_graph(self, _instruction: Instruction) -> None:
+        async def plan_graph(self, _instruction: Instruction, _spending: Spending) -> None:
             await asyncio.sleep(60)
 
     async def plan(llm: Any) -> Plan:

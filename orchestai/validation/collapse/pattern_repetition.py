@@ -51,6 +51,7 @@ def twin_share(counts: HashCounts) -> float:
 
 
 def excess(name: str, table: HashCounts, reference: HashCounts, given: Comparison) -> Reading | None:
+    """Return repetition in `table` beyond what `reference` lets expect; None where nothing can be measured."""
     mine, theirs = _on_common_scale(table, reference)
     rows = int(mine.sum())
     natural = expected_repetition(theirs, rows)
