@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestai.app.places import router_folder
+from orchestai.app.serving import project_of
 from orchestai.config import Project
 from orchestai.errors import InputError
 from orchestai.logs import ExecutionLogRecord, read_executions
+from orchestai.registry import ModelVersion
+from orchestai.registry.gates import OffPolicyEvidence
 
 if TYPE_CHECKING:
     from orchestai.evaluation.off_policy import LoggedRows, OffPolicyEstimate, TargetPolicy
@@ -116,6 +120,45 @@ def evaluate_off_policy(
     )
 
 
+def gain_of_version(project: Project, candidate: ModelVersion, champion: ModelVersion | None) -> OffPolicyEvidence:
+    """Estimate from the log what a version's router would have reached, minus the champion's, in points of success.
+
+    Without a champion it is held against the policy that made the log.
+
+    Raises:
+        CheckpointError: A router cannot be used.
+        StorageError: The log cannot be read.
+    """
+    routers = [version.parts.get("router") if version is not None else None for version in (candidate, champion)]
+    if routers[0] is None:
+        return OffPolicyEvidence(measurable=False, why=f"version {candidate.version} has no router")
+    if champion is not None and routers[1] is None:
+        return OffPolicyEvidence(measurable=False, why=f"the champion, version {champion.version}, has no router")
+    if routers[0] == routers[1]:
+        return OffPolicyEvidence(measurable=False, why="both choose workers by the same router")
+    from orchestai.evaluation.off_policy import estimate_gain
+    from orchestai.evaluation.off_policy.policies import Policies
+
+    makers = Policies(project.tasks, project.workers, project.routing)
+    rows = [row for row in logged_rows(project).rows if makers.knows(row)]
+    ours, *theirs = (
+        _routed(project, makers, router_folder(project_of(project, version.folder)))
+        for version in (candidate, champion)
+        if version is not None
+    )
+    found = estimate_gain(rows, ours, *theirs)
+    if found.value is None or found.low is None or found.high is None:
+        return OffPolicyEvidence(measurable=False, why=found.reason)
+    against = f"version {champion.version}" if champion is not None else "what was logged"
+    return OffPolicyEvidence(
+        measurable=True,
+        difference=100 * found.value,
+        low=100 * found.low,
+        high=100 * found.high,
+        why=f"doubly robust, against {against}, over {found.executions} executions",
+    )
+
+
 def _all_policies(project: Project, logged: Sequence[str]) -> list[str]:
     learned = ["router"] if (router_folder(project) / "manifest.json").exists() else []
     return ["uniform", "cheapest", *learned, *(name for name in project.workers.names if name in set(logged))]
@@ -127,11 +170,11 @@ def _policy(project: Project, makers: Policies, name: str) -> TargetPolicy:
     if name == "cheapest":
         return makers.cheapest()
     if name == "router":
-        return _routed(project, makers)
+        return _routed(project, makers, router_folder(project))
     return makers.always(project.workers[name].name)
 
 
-def _routed(project: Project, makers: Policies) -> TargetPolicy:
+def _routed(project: Project, makers: Policies, folder: Path) -> TargetPolicy:
     import numpy as np
 
     from orchestai.embeddings import load_encoder
@@ -139,7 +182,7 @@ def _routed(project: Project, makers: Policies) -> TargetPolicy:
     from orchestai.routing.store import load_router
 
     encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
-    router = Router(load_router(router_folder(project), encoder=encoder.identity))
+    router = Router(load_router(folder, encoder=encoder.identity))
 
     @lru_cache(maxsize=4096)
     def embed(text: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from orchestai.app.json_files import write_json
 from orchestai.app.learning import read_examples
+from orchestai.app.off_policy import gain_of_version
 from orchestai.app.places import training_folder
 from orchestai.app.planning import build_planner
 from orchestai.app.serving import project_of
@@ -37,7 +38,7 @@ from orchestai.registry.release import ReleaseStep, promote, start_prompt_releas
 
 _log = logging.getLogger(__name__)
 
-OffPolicy = Callable[[ModelVersion, ModelVersion | None], OffPolicyEvidence | None]
+OffPolicy = Callable[[Project, ModelVersion, ModelVersion | None], OffPolicyEvidence]
 """Estimates from the logs what a candidate would have reached, against the champion, or else what was logged."""
 
 REPORT_FILE = "candidate.json"
@@ -76,7 +77,7 @@ def release_candidate(
     project: Project,
     *,
     version: str | None = None,
-    off_policy: OffPolicy | None = None,
+    off_policy: OffPolicy = gain_of_version,
     start: bool = True,
 ) -> CandidateReport:
     """Register what was trained, judge it, and let it take over step by step if every gate is met.
@@ -86,7 +87,7 @@ def release_candidate(
     Args:
         project: The project.
         version: A version that is registered already, instead of what was trained.
-        off_policy: Estimates from the logs, where somebody can.
+        off_policy: Makes the estimate from the logs.
         start: Whether to begin the release; else it is judged only.
 
     Raises:
@@ -205,7 +206,7 @@ def _judged(
     registry: ModelRegistry,
     candidate: ModelVersion,
     state: RegistryState,
-    off_policy: OffPolicy | None,
+    off_policy: OffPolicy,
     start: bool,
 ) -> CandidateReport:
     policy = policy_of(project)
@@ -226,7 +227,7 @@ def _judged(
         )
         gates = GateReport(results=(result,), rows=len(rows), baseline=baseline)
     else:
-        estimate = off_policy(candidate, champion) if off_policy is not None else None
+        estimate = off_policy(project, candidate, champion)
         gates = evaluate_gates(measure_candidate(project, candidate, champion, rows, off_policy=estimate), policy.gates)
 
     def report(action: Literal["refused", "canary", "champion", "passed", "busy"], why: str) -> CandidateReport:

@@ -31,6 +31,8 @@ class GatesConfig(Record):
         family_lower_bound: The same for each family of tasks on its own, simultaneously over the families.
         family_min_rows: Rows of a family below which it cannot be judged.
         off_policy_lower_bound: The same for the off-policy interval of success, where it is measurable.
+        off_policy_max_width: Points that this interval may span; a wider one is not measurable, unless all of it
+            lies below the bound.
         calibration_max_increase: Points by which the calibration error may grow.
         latency_max_ratio: How much longer planning may take (95th percentile).
         latency_max_ms: Longest time of planning (95th percentile), whatever the champion takes.
@@ -42,6 +44,7 @@ class GatesConfig(Record):
     family_lower_bound: float | None = Field(default=-5.0, le=0)
     family_min_rows: int = Field(default=8, ge=2)
     off_policy_lower_bound: float | None = Field(default=-1.0, le=0)
+    off_policy_max_width: float = Field(default=4.0, gt=0)
     calibration_max_increase: float | None = Field(default=3.0, ge=0)
     latency_max_ratio: float | None = Field(default=1.5, gt=0)
     latency_max_ms: float | None = Field(default=100.0, gt=0)

@@ -157,7 +157,7 @@ def _results(evidence: GateEvidence, gates: GatesConfig) -> Iterator[GateResult]
     if gates.family_lower_bound is not None:
         yield _families(evidence, difference, gates.family_lower_bound, gates.family_min_rows)
     if gates.off_policy_lower_bound is not None:
-        yield _off_policy(evidence.off_policy, gates.off_policy_lower_bound)
+        yield _off_policy(evidence.off_policy, gates.off_policy_lower_bound, gates.off_policy_max_width)
     if gates.calibration_max_increase is not None:
         yield _calibration(ours, theirs, gates.calibration_max_increase)
     yield from _latency(ours, theirs, gates)
@@ -211,11 +211,19 @@ def _families(evidence: GateEvidence, difference: np.ndarray, bound: float, min_
     )
 
 
-def _off_policy(found: OffPolicyEvidence | None, bound: float) -> GateResult:
+def _off_policy(found: OffPolicyEvidence | None, bound: float, width: float) -> GateResult:
     allowed = f"at least {bound:+.2f} points where measurable"
     if found is None or not found.measurable or found.low is None or found.difference is None:
         why = found.why if found is not None and found.why else "nobody made an estimate"
         return GateResult(gate="off_policy", observed="not measurable", allowed=allowed, passed=True, why=why)
+    if found.high is not None and found.high - found.low > width and found.high >= bound:
+        return GateResult(
+            gate="off_policy",
+            observed=f"not measurable: between {found.low:+.2f} and {found.high:+.2f} points",
+            allowed=allowed,
+            passed=True,
+            why=f"an interval of more than {width:g} points cannot tell; {found.why}",
+        )
     return GateResult(
         gate="off_policy",
         observed=f"{found.difference:+.2f} points, at least {found.low:+.2f}",

@@ -105,7 +105,7 @@ def test_too_few_rows_are_a_refusal(judged: Project, monkeypatch: pytest.MonkeyP
 def test_an_estimate_from_the_logs_can_refuse(judged: Project) -> None:
     asked: list[tuple[str, str | None]] = []
 
-    def estimate(candidate: ModelVersion, champion: ModelVersion | None) -> OffPolicyEvidence:
+    def estimate(_: Project, candidate: ModelVersion, champion: ModelVersion | None) -> OffPolicyEvidence:
         asked.append((candidate.version, champion.version if champion else None))
         return OffPolicyEvidence(measurable=True, difference=-3.0, low=-5.0, high=-1.0)
 

@@ -82,9 +82,15 @@ def test_a_family_that_loses_is_named_though_the_whole_gains() -> None:
 
 def test_off_policy_counts_where_it_is_measurable_only() -> None:
     bad = OffPolicyEvidence(measurable=True, difference=-2.0, low=-4.0, high=0.0, why="doubly robust")
+    wide = OffPolicyEvidence(measurable=True, difference=-1.0, low=-8.0, high=6.0, why="doubly robust")
+    surely = OffPolicyEvidence(measurable=True, difference=-9.0, low=-16.0, high=-2.0, why="doubly robust")
     unknown = OffPolicyEvidence(measurable=False, why="no propensities")
 
     assert judge(compared(), off_policy=bad).refusals == ("off_policy",)
+    assert judge(compared(), off_policy=surely).refusals == ("off_policy",), "wide, and still all of it is too bad"
+    (found,) = (each for each in judge(compared(), off_policy=wide).results if each.gate == "off_policy")
+    assert found.passed
+    assert found.observed == "not measurable: between -8.00 and +6.00 points"
     (found,) = (each for each in judge(compared(), off_policy=unknown).results if each.gate == "off_policy")
     assert found.passed
     assert (found.observed, found.why) == ("not measurable", "no propensities")
@@ -92,7 +98,7 @@ def test_off_policy_counts_where_it_is_measurable_only() -> None:
 
 def test_gates_that_are_switched_off_are_not_shown() -> None:
     off = dict.fromkeys(GatesConfig.model_fields)
-    gates = GatesConfig(**{**off, "family_min_rows": 2})
+    gates = GatesConfig(**{**off, "family_min_rows": 2, "off_policy_max_width": 4})
     evidence = GateEvidence(
         candidate=compared(),
         baseline=compared(),
