@@ -54,8 +54,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     parts = split_given([record.to_example() for record in read_starter(options.corpus)])
     more = _with_synthetic(parts, project)
     recipe = project.training.phase1
-    if len(more.train) > len(parts.train):
-        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, project.training.synthetic.epochs)})
     sha256 = data_sha256([options.corpus])
     decided = {"phase1": recipe, "synthetic": project.training.synthetic, "planner": project.planner}
     recorded = {name: part.model_dump(mode="json") for name, part in decided.items()}

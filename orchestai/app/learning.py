@@ -106,8 +106,6 @@ def fit_phase1(
         tasks=tasks,
         max_subtasks=project.planner.max_subtasks,
     )
-    if len(more) > len(examples):
-        recipe = recipe.model_copy(update={"epochs": min(recipe.epochs, synthetic.epochs)})
     return train(
         recipe,
         more,

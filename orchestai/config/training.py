@@ -165,12 +165,10 @@ class SyntheticConfig(Record):
     Attributes:
         rows: How many; 0 means none. Catalogs without the default task types never get any.
         seed: Of all draws: equal seeds make equal instructions.
-        epochs: Passes over the data, at most, where they hold synthetic rows: there are many more steps a pass.
     """
 
     rows: int = Field(default=0, ge=0, le=100_000)
     seed: int = Field(default=11, ge=0)
-    epochs: int = Field(default=6, ge=1)
 
 
 class TrainingDataConfig(Record):
