@@ -50,7 +50,6 @@ def test_a_short_soak_loses_and_repeats_nothing(tmp_path: Path) -> None:
     arguments = ["--out", str(out), "--skip-latency", "--soak", "8", "--rate", "15", "--faults", "0.1"]
     assert bench.service.main(arguments) == 0
     soak = json.loads(out.read_text())["results"]["soak"]
-    assert soak["acknowledged"] > 20
     assert (soak["lost"], soak["repeated"]) == (0, 0)
     assert soak["statuses"]["200"] > 0
     assert soak["statuses"]["400"] == soak["kinds"]["wrong"] or soak["kills"]
