@@ -137,21 +137,7 @@ class _Loading:
 
     def _read_parts(self) -> dict[str, list[Any]]:
         parts: dict[str, list[Any]] = {}
-        for kind in (
-            SOURCES,
-            WORKERS,
-            TASK_TYPES,
-            EXPECTATIONS,
-            PHASE1,
-            PHASE2,
-            ROUTER,
-            TRAINING_DATA,
-            REWARDS,
-            PROMOTION,
-            REFLEX,
-            PROMPTS,
-            ARMS,
-        ):
+        for kind in (each for each in KINDS if each not in (PROJECT, PROFILES)):
             parts[kind.name] = [self._validate(document, kind.model) for document in self.documents[kind.name]]
         return parts
 
