@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orchestai.planner.evidence import TypeEmbedding
+from orchestai.planner.dropout import Dropout
+from orchestai.planner.evidence import TypeEmbedding, pack_tokens, unpack_tokens
 from orchestai.planner.shapes import Decomposition, EncodedInstructions, Evidence
 
 START = -1
@@ -24,7 +25,7 @@ class Memory(NamedTuple):
     keys: Tensor  # (N, T, D)
     values: Tensor  # (N, T, D)
     mask: Tensor  # (N, T)
-    names: Tensor  # (N, K, D) embeddings of the types
+    names: Tensor  # (N, K, D) embeddings of the types, or (1, K, D) where all rows have the same
     links: Tensor  # (N, K, K) 1 where the second type can follow the first
     kinds: Tensor  # (N, K) which types of the catalog these are
     rest: Tensor  # (N, 1) occurrences expected of types that were left out
@@ -43,7 +44,7 @@ class Memory(NamedTuple):
             keys=grow(self.keys),
             values=grow(self.values),
             mask=grow(self.mask),
-            names=grow(self.names),
+            names=self.names if len(self.names) == 1 else grow(self.names),
             links=grow(self.links),
             kinds=grow(self.kinds),
             rest=grow(self.rest),
@@ -61,7 +62,7 @@ class Memory(NamedTuple):
             return _pick(table, kept)
 
         return self._replace(
-            names=take(self.names),
+            names=take(self.names.expand(len(kept), -1, -1)),
             links=take(take(self.links).transpose(1, 2)).transpose(1, 2),
             kinds=self.kinds.gather(1, kept),
             rest=self.rest + (first.sigmoid().sum(dim=-1) - first.gather(1, kept).sigmoid().sum(dim=-1))[:, None],
@@ -120,19 +121,20 @@ class TaskDecomposer(nn.Module):
         self.stop = nn.Sequential(nn.Linear(subtask_size + 3, 64), nn.GELU(), nn.Linear(64, 1))
         self.child = nn.Linear(subtask_size, size)
         self.parent = nn.Linear(subtask_size, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def remember(self, encoded: EncodedInstructions, names: Tensor, links: Tensor, evidence: Evidence) -> Memory:
         """Prepare what all steps read; `names` [K, D] and `links` [K, K] are the catalog's."""
         batch, kinds = evidence.presence.shape[:2]
-        tokens = self.dropout(encoded.states)
+        packed = pack_tokens(encoded, self.dropout, self.keys, self.values)
+        keys, values = unpack_tokens(packed, encoded.mask).chunk(2, dim=-1)  # (B, T, D) each
         scale = encoded.embeddings.shape[-1] ** 0.5
         return Memory(
             pooled=self.pooled(self.dropout(encoded.embeddings * scale)),
-            keys=self.keys(tokens),
-            values=self.values(tokens),
+            keys=keys,
+            values=values,
             mask=encoded.mask,
-            names=names.expand(batch, -1, -1),
+            names=names[None],
             links=links.expand(batch, -1, -1),
             kinds=torch.arange(kinds, device=names.device).expand(batch, -1),
             rest=names.new_zeros(batch, 1),
@@ -147,24 +149,27 @@ class TaskDecomposer(nn.Module):
         inputs = torch.where((previous == START)[..., None], self.start, torch.cat([named, context], dim=-1))
         pooled = memory.pooled[:, None, :].expand(-1, previous.shape[1], -1)
         joined = self.dropout(torch.cat([inputs, pooled], dim=-1))
-        if previous.shape[1] == 1 and not self.training:
-            hidden, state = self._step(joined, state)
+        if joined.device.type == "cpu":
+            hidden, state = self._walk(joined, state)
         else:
             hidden, state = self.lstm(joined, state)
         return self.dropout(hidden), state
 
-    def _step(self, inputs: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
-        """One step of the LSTM, written out: torch's own packs its weights anew on every call, 5 times the work."""
+    def _walk(self, inputs: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """The LSTM, written out: on a CPU torch's own packs its weights anew on every call, 5 times the work."""
         input_weight, hidden_weight, input_bias, hidden_bias = self.lstm.all_weights[0]
+        given = functional.linear(inputs, input_weight, input_bias + hidden_bias)  # (N, S, 4 * L)
         if state is None:
-            zeros = inputs.new_zeros(1, len(inputs), self.lstm.hidden_size)
-            state = (zeros, zeros)
-        gates = functional.linear(inputs[:, 0], input_weight, input_bias)
-        gates = gates + functional.linear(state[0][0], hidden_weight, hidden_bias)
-        take, keep, new, show = gates.chunk(4, dim=-1)  # (N, L) each
-        cell = keep.sigmoid() * state[1][0] + take.sigmoid() * new.tanh()
-        hidden = show.sigmoid() * cell.tanh()
-        return hidden[:, None], (hidden[None], cell[None])
+            hidden = cell = inputs.new_zeros(len(inputs), self.lstm.hidden_size)
+        else:
+            hidden, cell = state[0][0], state[1][0]
+        steps = []
+        for gates in given.unbind(dim=1):
+            take, keep, new, show = (gates + functional.linear(hidden, hidden_weight)).chunk(4, dim=-1)  # (N, L) each
+            cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
+            hidden = show.sigmoid() * cell.tanh()
+            steps.append(hidden)
+        return torch.stack(steps, dim=1), (hidden[None], cell[None])
 
     def attend(self, memory: Memory, hidden: Tensor) -> Tensor:
         """Read the tokens from each step's state: [N, S, L] -> [N, S, D]."""
@@ -173,8 +178,8 @@ class TaskDecomposer(nn.Module):
 
     def score(self, memory: Memory, hidden: Tensor, attended: Tensor, previous: Tensor, emitted: Tensor) -> Tensor:
         """Log-probabilities of the types [N, S, K]; `emitted` [N, S, K] counts each type so far."""
-        matched = self.match(torch.cat([hidden, attended], dim=-1)) @ memory.names.transpose(1, 2)
-        matched = matched / memory.names.shape[-1] ** 0.5  # (N, S, K)
+        wanted = self.match(torch.cat([hidden, attended], dim=-1)) / memory.names.shape[-1] ** 0.5
+        matched = _compare(wanted, memory.names)  # (N, S, K)
         due = due_presence(memory.evidence, emitted)
         here = memory.evidence.positions[:, None, :].expand_as(due)
         before = _pick(memory.evidence.positions[..., None], previous.clamp(min=0))  # (N, S, 1)
@@ -242,8 +247,15 @@ def due_presence(evidence: Evidence, emitted: Tensor) -> Tensor:
 
 
 def _pick(table: Tensor, rows: Tensor) -> Tensor:
-    """Table [N, K, D], rows [N, S] -> [N, S, D]."""
+    """Table [N, K, D], rows [N, S] -> [N, S, D]; a table [1, K, D] is that of all rows."""
+    if len(table) == 1:
+        return functional.embedding(rows, table[0])
     return table.gather(1, rows[..., None].expand(-1, -1, table.shape[-1]))
+
+
+def _compare(states: Tensor, table: Tensor) -> Tensor:
+    """States [N, S, D] with the rows of a table [N, K, D], or of [1, K, D] for all: [N, S, K]."""
+    return functional.linear(states, table[0]) if len(table) == 1 else states @ table.transpose(1, 2)
 
 
 def _rank(due: Tensor, positions: Tensor) -> Tensor:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from orchestai.planner.dropout import Dropout, random_bytes
 from orchestai.planner.hints import FEATURES
 from orchestai.planner.shapes import DescribedTypes, EncodedInstructions, Evidence
+
+_TOGETHER = 8
+"""Rows that attend together."""
+
+_BARRED = -1e4
+"""Score of a padded token."""
 
 
 class TypeEmbedding(nn.Module):
@@ -34,7 +42,8 @@ class TypeEmbedding(nn.Module):
         """Return [K, size]."""
         learned = self.learned(types.rows)  # (K, size)
         if self.training and self.drop > 0:
-            learned = learned * (torch.rand(len(learned), 1, device=learned.device) >= self.drop)
+            kept = random_bytes(torch.Size([len(learned), 1])) >= round(256 * self.drop)
+            learned = learned * kept.to(learned.device)
         # Pooled vectors have unit length: scale to unit variance a coordinate.
         scale = types.descriptions.shape[-1] ** 0.5
         return self.describe(types.descriptions * scale) + learned
@@ -62,7 +71,7 @@ class TypeEvidence(nn.Module):
         self.shared = nn.Linear(size, 2)
         self.bias = nn.Embedding(trained + 1, 2, padding_idx=trained)
         self.hints = nn.Linear(FEATURES, 2)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.bias.weight)
         with torch.no_grad():
             self.hints.weight.copy_(torch.tensor([[5.0, 1.0, 0.5, 2.0], [2.0, 0.0, 0.0, 0.0]]))
@@ -81,22 +90,61 @@ class TypeEvidence(nn.Module):
             hints: [B, K, FEATURES].
         """
         wanted, read, bias = tables
-        batch, length = encoded.mask.shape
-        tokens = self.dropout(encoded.states)
-        keys = self.keys(tokens).view(batch, length, self.heads, -1)  # (B, T, h, d)
-        values = self.values(tokens).view(batch, length, self.heads, -1)
-        queries = wanted.view(len(wanted), self.heads, -1)  # (K, h, d)
-        scores = torch.einsum("khd,bthd->bkht", queries, keys) / keys.shape[-1] ** 0.5
-        weights = scores.masked_fill(~encoded.mask[:, None, None, :], -1e4).softmax(dim=-1)  # (B, K, h, T)
-        contexts = torch.einsum("bkht,bthd->bkhd", weights, values).flatten(2)  # (B, K, D)
-        contexts = self.dropout(self.norm(contexts))
-        outputs = read.view(len(read), 2, self.size)  # (K, 2, D)
+        found, positions = self._attend(encoded, wanted)
+        contexts = self.dropout(self.norm(found))  # (B, K, D)
+        outputs = read.view(len(read), 2, self.size) / self.size**0.5 + self.shared.weight  # (K, 2, D)
         presence = (
-            torch.einsum("bkd,kod->bko", contexts, outputs) / self.size**0.5
-            + self.shared(contexts)
-            + bias
-            + self.hints(hints)
+            torch.einsum("bkd,kod->bko", contexts, outputs) + (self.shared.bias + bias) + self.hints(hints)
         )  # (B, K, 2)
-        steps = torch.arange(length, device=weights.device, dtype=weights.dtype)
-        positions = weights.mean(dim=2) @ steps / encoded.mask.sum(dim=1, keepdim=True)  # (B, K)
         return Evidence(presence=presence, contexts=contexts, positions=positions)
+
+    def _attend(self, encoded: EncodedInstructions, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """What each type reads [B, K, D], and where, from 0 to 1 [B, K].
+
+        The weights [B, heads, K, T] are by far the largest tensor of the planner. So the mask enters the scores as
+        one more coordinate of the keys, the places are read as one more of the values, and a few rows are taken
+        together, padded to the longest of them: each saves passes over the weights, in both directions. Who
+        gives rows sorted by length gains most.
+        """
+        size = self.size // self.heads
+        queries = wanted.view(len(wanted), self.heads, size).transpose(0, 1) / size**0.5  # (h, K, d)
+        queries = functional.pad(queries, (0, 1), value=1.0)  # (h, K, d + 1)
+        packed = pack_tokens(encoded, self.dropout, self.keys, self.values)  # (N, 2 * D)
+        masks = encoded.mask.split(_TOGETHER)
+        read = []
+        for mask, tokens in zip(masks, packed.split([int(mask.sum()) for mask in masks]), strict=True):
+            lengths = mask.sum(dim=1, keepdim=True)
+            mask = mask[:, : int(lengths.max())]  # (b, t)
+            keys, values = unpack_tokens(tokens, mask).unflatten(2, (2, self.heads, size)).permute(2, 0, 3, 1, 4)
+            barred = torch.where(mask, 0.0, _BARRED)
+            places = torch.arange(mask.shape[1], device=mask.device) / lengths
+            scores = queries.to(keys.dtype) @ _widened(keys, barred).transpose(2, 3)  # (b, h, K, t)
+            read.append(scores.softmax(dim=-1) @ _widened(values, places))  # (b, h, K, d + 1)
+        contexts, positions = torch.cat(read).split([size, 1], dim=-1)  # (B, h, K, d), (B, h, K, 1)
+        return contexts.transpose(1, 2).flatten(2), positions.mean(dim=1).squeeze(-1)
+
+
+def _widened(states: Tensor, last: Tensor) -> Tensor:
+    """States [b, h, t, d] with one more coordinate, `last` [b, t], the same for all heads."""
+    shape = (*states.shape[:3], 1)
+    return torch.cat([states, last[:, None, :, None].to(states.dtype).expand(shape)], dim=-1)
+
+
+def pack_tokens(encoded: EncodedInstructions, dropout: nn.Module, *layers: nn.Linear) -> Tensor:
+    """Linear maps of the N tokens that are no padding, side by side: [N, sum of the maps' widths].
+
+    Args:
+        encoded: The instructions.
+        dropout: On the states.
+        layers: The maps.
+    """
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return functional.linear(dropout(encoded.states[encoded.mask]), weight, bias)
+
+
+def unpack_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Tokens [N, D] in their places [B, T, D], zero where padded."""
+    padded = tokens.new_zeros(*mask.shape, tokens.shape[1])
+    padded[mask] = tokens
+    return padded

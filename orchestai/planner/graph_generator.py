@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from orchestai.planner.dropout import Dropout
 from orchestai.planner.shapes import GeneratedGraph
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class WorkflowGraphGenerator(nn.Module):
         self.dependency = nn.Linear(2, node_size, bias=False)
         self.edge = nn.Linear(node_size, 1)
         self.threshold = 0.5
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -10,6 +10,7 @@ from torch.distributions import Categorical
 
 from orchestai.contracts import Modality, TaskCatalog, WorkerCatalog
 from orchestai.errors import NoWorkerError
+from orchestai.planner.dropout import Dropout
 from orchestai.planner.shapes import DescribedWorkers, SelectedAction, Selection
 
 PLANNED = (Modality.CHAT, Modality.VISION, Modality.AUDIO)
@@ -33,7 +34,7 @@ class RLModelSelector(nn.Module):
         super().__init__()
         self.state_size = hidden_size + node_size
         self.state = nn.Sequential(
-            nn.Linear(self.state_size, 2 * size), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * size, size)
+            nn.Linear(self.state_size, 2 * size), nn.GELU(), Dropout(dropout), nn.Linear(2 * size, size)
         )
         self.worker = nn.Sequential(nn.Linear(hidden_size + FACTS, size), nn.GELU(), nn.Linear(size, size))
         self.critic = nn.Sequential(nn.Linear(self.state_size, size), nn.Tanh(), nn.Linear(size, 1))

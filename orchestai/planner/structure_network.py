@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from orchestai.contracts import MAX_SUBTASKS
 from orchestai.contracts.base import Record
+from orchestai.planner.dropout import Dropout
 from orchestai.planner.graph_generator import WorkflowGraphGenerator
 from orchestai.planner.structure_features import NODE_FEATURES, PAIR_FEATURES
 
@@ -88,7 +89,7 @@ class StructureNetwork(nn.Module):
         self.product = nn.Linear(size, size, bias=False)
         self.inner = nn.Linear(size, size)
         self.head = nn.Linear(size, 2)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.graph = WorkflowGraphGenerator(
             subtask_size=3 * size,
             node_size=config.node_size,

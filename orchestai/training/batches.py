@@ -66,23 +66,29 @@ def compose(first: Row, second: Row, *, linked: bool, mean: npt.NDArray[np.float
     )
 
 
+def by_length(rows: Sequence[Row]) -> list[Row]:
+    """Rows with as many tokens next to each other: the network pads a few of them at a time."""
+    return sorted(rows, key=lambda row: len(row.states))
+
+
 def make_batch(rows: Sequence[Row], device: torch.device) -> Batch:
     """Pad and stack."""
     tokens = pad([row.states for row in rows], rows[0].states.shape[1])
     size = max(len(row.shape.types) for row in rows)
     kinds = rows[0].hints.shape[0]
-    types = torch.zeros(len(rows), size, dtype=torch.long)
-    mask = torch.zeros(len(rows), size, dtype=torch.bool)
-    adjacency = torch.zeros(len(rows), size, size)
-    selections = torch.full((len(rows), size), UNKNOWN)
-    complexities = torch.full((len(rows), size), -1.0)
-    counts = torch.zeros(len(rows), kinds)
+    # Filled in numpy: thousands of small tensors a step cost as much as a layer.
+    types = np.zeros((len(rows), size), dtype=np.int64)
+    mask = np.zeros((len(rows), size), dtype=np.bool_)
+    adjacency = np.zeros((len(rows), size, size), dtype=np.float32)
+    selections = np.full((len(rows), size), UNKNOWN, dtype=np.int64)
+    complexities = np.full((len(rows), size), -1.0, dtype=np.float32)
+    counts = np.zeros((len(rows), kinds), dtype=np.float32)
     for index, row in enumerate(rows):
         length = len(row.shape.types)
-        types[index, :length] = torch.tensor(row.shape.types)
+        types[index, :length] = row.shape.types
         mask[index, :length] = True
-        selections[index, :length] = torch.tensor(row.selections)
-        complexities[index, :length] = torch.tensor(row.complexities)
+        selections[index, :length] = row.selections
+        complexities[index, :length] = row.complexities
         for child, parents in enumerate(row.shape.parents):
             for parent in parents:
                 adjacency[index, parent, child] = 1.0
@@ -93,15 +99,8 @@ def make_batch(rows: Sequence[Row], device: torch.device) -> Batch:
         states=torch.from_numpy(tokens.states),
         mask=torch.from_numpy(tokens.mask),
     )
-    targets = Targets(
-        types=types,
-        mask=mask,
-        adjacency=adjacency,
-        selections=selections,
-        imitation=torch.tensor([row.imitation for row in rows]),
-        complexities=complexities,
-        counts=counts,
-    )
+    imitation = np.array([row.imitation for row in rows])
+    targets = Targets(*map(torch.from_numpy, (types, mask, adjacency, selections, imitation, complexities, counts)))
     return Batch(
         encoded=EncodedInstructions(*(part.to(device) for part in encoded)),
         hints=torch.from_numpy(np.stack([row.hints for row in rows])).to(device),

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from orchestai.config import Phase1Config
 from orchestai.contracts import PlanExample
+from orchestai.embeddings.known import KnownTexts
 from orchestai.embeddings.protocol import TextEncoder
 from orchestai.embeddings.transformer import TransformerEncoder
 from orchestai.errors import DataError, InputError
@@ -29,6 +30,8 @@ from orchestai.planner.agreement import PlanShape
 from orchestai.planner.evidence import TypeEvidence
 from orchestai.planner.shapes import DescribedTypes, EncodedInstructions
 from orchestai.training.clock import Spent
+from orchestai.training.encoder_layers import pass_layers
+from orchestai.training.halves import Halves
 from orchestai.training.losses import presence_loss
 from orchestai.training.rows import Features, Sorted, type_counts
 from orchestai.training.state import Averages, TrainingState, load_state, save_state
@@ -72,15 +75,6 @@ class _Texts(NamedTuple):
     states: list[npt.NDArray[np.float32]]  # (T, H) each
     counts: Tensor  # (N, K)
     hints: npt.NDArray[np.float32]  # (N, K, features)
-
-
-def pass_layers(layers: nn.ModuleList, states: Tensor, mask: Tensor) -> Tensor:
-    """States [B, T, H] after the layers."""
-    barred = torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, torch.finfo(states.dtype).min)
-    for layer in layers:
-        found = layer(states, barred[:, None, None, :])
-        states = found[0] if isinstance(found, tuple) else found
-    return states
 
 
 def can_tune(encoder: TextEncoder, config: Phase1Config) -> bool:
@@ -134,12 +128,12 @@ def tune_encoder(
             {"params": list(student.evidence.parameters()), "rate": HEAD_RATE},
         ],
         weight_decay=config.weight_decay,
+        fused=True,
     )
     averages = Averages(student, AVERAGE_DECAY)
     state = load_state(folder, fingerprint, student, optimizer, averages) or TrainingState()
-    if state.epoch < config.encoder_epochs:
-        train = _texts(encoder, count, examples.train, examples.shapes, features.train)
-        held = _texts(encoder, count, examples.validation, examples.held_shapes, features.held)
+    train = _texts(encoder, count, examples.train, examples.shapes, features.train)
+    held = _texts(encoder, count, examples.validation, examples.held_shapes, features.held)
     for epoch in range(state.epoch + 1, config.encoder_epochs + 1):
         begun = Spent.now()
         with torch.random.fork_rng(devices=[]):
@@ -165,8 +159,15 @@ def tune_encoder(
         for name, tensor in state.best.items()
         if name.startswith("layers.")
     }
+    student.layers.load_state_dict({name: tensor.float() for name, tensor in layers.items()})
+    tuned = encoder.with_upper_layers({name: tensor.float() for name, tensor in layers.items()}, cached=False)
+    read = {
+        example.instruction: states
+        for part, texts in ((examples.train, train), (examples.validation, held))
+        for example, states in zip(part, _read(student, texts.states, device), strict=True)
+    }
     return TunedEncoder(
-        encoder=encoder.with_upper_layers({name: tensor.float() for name, tensor in layers.items()}, cached=False),
+        encoder=KnownTexts(tuned, read),  # the layers below have read these texts once, and that is enough
         layers=layers,
         evidence={
             name.removeprefix("evidence."): tensor
@@ -204,49 +205,87 @@ def _run_epoch(
     student.train()
     batches = _batches(data.states, random.Random(config.seed * 100_019 + epoch))
     total = 0.0
-    for step, picked in enumerate(batches):
-        rate = _rate((epoch - 1) * len(batches) + step, len(batches) * config.encoder_epochs)
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * rate
-        loss = _loss(student, data, picked, types, device)
-        if not torch.isfinite(loss):
-            raise DataError(
-                f"The loss of the encoder is {float(loss.detach())} in epoch {epoch}, step {step + 1}.",
-                remedy="Lower encoder_learning_rate in training/phase1.yml, or set encoder_layers: 0.",
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), config.grad_clip)
-        optimizer.step()
-        averages.update(student)
-        total += float(loss.detach()) * len(picked)
+    with Halves(student, config.seed * 100_019 + epoch) as halves:
+        for step, picked in enumerate(batches):
+            rate = _rate((epoch - 1) * len(batches) + step, len(batches) * config.encoder_epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * rate
+            loss = halves.backward(_shares(data, picked, types, device))
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"The loss of the encoder is {loss} in epoch {epoch}, step {step + 1}.",
+                    remedy="Lower encoder_learning_rate in training/phase1.yml, or set encoder_layers: 0.",
+                )
+            torch.nn.utils.clip_grad_norm_(student.parameters(), config.grad_clip)
+            optimizer.step()
+            averages.update(student)
+            total += loss * len(picked)
     return total / len(data.states)
+
+
+def _shares(
+    data: _Texts, picked: Sequence[int], types: DescribedTypes, device: torch.device
+) -> list[Callable[[_Student], Tensor]]:
+    """The loss of a batch as a sum of two; a GPU is better used by the whole."""
+    middle = len(picked) // 2 if device.type == "cpu" else 0
+    parts = [part for part in (picked[:middle], picked[middle:]) if part]
+    occurrences = [float(data.counts[list(part)].sum()) for part in parts]  # what the loss is a mean over
+
+    def share(part: Sequence[int], weight: float) -> Callable[[_Student], Tensor]:
+        return lambda student: _loss(student, data, part, types, device) * weight
+
+    return [share(part, own / sum(occurrences)) for part, own in zip(parts, occurrences, strict=True)]
 
 
 def _held_loss(student: _Student, data: _Texts, types: DescribedTypes, device: torch.device) -> float:
     student.eval()
     with torch.inference_mode():
         losses = [
-            float(_loss(student, data, range(at, min(at + 32, len(data.states))), types, device))
-            * (min(at + 32, len(data.states)) - at)
-            for at in range(0, len(data.states), 32)
+            float(_loss(student, data, picked, types, device)) * len(picked) for picked in _by_length(data.states)
         ]
     return sum(losses) / len(data.states)
+
+
+def _read(
+    student: _Student, below: Sequence[npt.NDArray[np.float32]], device: torch.device
+) -> list[npt.NDArray[np.float16]]:
+    """States of each text after the layers, from those that enter them."""
+    student.eval()
+    found: dict[int, npt.NDArray[np.float16]] = {}
+    with torch.inference_mode():
+        for picked in _by_length(below):
+            states, mask = _padded([below[index] for index in picked])
+            after = pass_layers(student.layers, states.to(device), mask.to(device)).cpu().numpy()
+            found |= {
+                index: row[: len(below[index])].astype(np.float16) for index, row in zip(picked, after, strict=True)
+            }
+    return [found[index] for index in range(len(below))]
 
 
 def _loss(
     student: _Student, data: _Texts, picked: Sequence[int], types: DescribedTypes, device: torch.device
 ) -> Tensor:
-    rows = [data.states[index] for index in picked]
+    states, mask = _padded([data.states[index] for index in picked])
+    hints = torch.from_numpy(data.hints[list(picked)])
+    presence = student(states.to(device), mask.to(device), hints.to(device), types)
+    return presence_loss(presence, data.counts[list(picked)].to(device))
+
+
+def _padded(rows: Sequence[npt.NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """States [B, T, H] and mask [B, T]."""
     width = max(len(row) for row in rows)
     states = torch.zeros(len(rows), width, rows[0].shape[1])
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for place, row in enumerate(rows):
         states[place, : len(row)] = torch.from_numpy(row)
         mask[place, : len(row)] = True
-    hints = torch.from_numpy(data.hints[list(picked)])
-    presence = student(states.to(device), mask.to(device), hints.to(device), types)
-    return presence_loss(presence, data.counts[list(picked)].to(device))
+    return states, mask
+
+
+def _by_length(states: Sequence[npt.NDArray[np.float32]]) -> list[list[int]]:
+    """All texts once, those of like length together."""
+    order = sorted(range(len(states)), key=lambda index: len(states[index]))
+    return [order[at : at + 2 * BATCH] for at in range(0, len(order), 2 * BATCH)]
 
 
 def _batches(states: Sequence[npt.NDArray[np.float32]], rng: random.Random) -> list[list[int]]:

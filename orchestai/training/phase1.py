@@ -29,7 +29,7 @@ from orchestai.planner.model import (
     describe_workers,
 )
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers
-from orchestai.training.batches import Row, compose, make_batch
+from orchestai.training.batches import Row, by_length, compose, make_batch
 from orchestai.training.clock import Clock, Spent
 from orchestai.training.distributed import Processes
 from orchestai.training.encoder_tuning import TunedEncoder, can_tune, tune_encoder
@@ -187,7 +187,7 @@ def _train(
         device=device,
         processes=processes,
     )
-    optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(_groups(ensemble, config), lr=config.learning_rate, fused=True)
     averages = Averages(ensemble, AVERAGE_DECAY)
     state = load_state(folder, fingerprint, ensemble, optimizer, averages) or TrainingState()
 
@@ -310,7 +310,7 @@ def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtas
 def _validate(ensemble: PlannerEnsemble, lesson: _Lesson) -> tuple[Metrics, Metrics]:
     """Losses and greedy metrics on the validation rows; empty where there are none."""
     ensemble.eval()
-    rows, device = lesson.data.validation, lesson.device
+    rows, device = by_length(lesson.data.validation), lesson.device
     sums: Metrics = {}
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
@@ -324,7 +324,7 @@ def _validate(ensemble: PlannerEnsemble, lesson: _Lesson) -> tuple[Metrics, Metr
 
 
 def _losses(network: PlannerNetwork, rows: Sequence[Row], lesson: _Lesson) -> LossParts:
-    batch = make_batch(rows, lesson.device)
+    batch = make_batch(by_length(rows), lesson.device)
     with torch.autocast(lesson.device.type, dtype=torch.bfloat16, enabled=lesson.device.type == "cuda"):
         outputs, stops = network(
             batch.encoded,

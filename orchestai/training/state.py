@@ -81,8 +81,8 @@ class Averages:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            for name, tensor in network.state_dict().items():
-                self.tensors[name].lerp_(tensor, 1 - decay)
+            now = network.state_dict()
+            torch._foreach_lerp_([self.tensors[name] for name in now], list(now.values()), 1 - decay)
 
     @contextmanager
     def swapped_in(self, network: nn.Module) -> Iterator[None]:

@@ -154,7 +154,9 @@ def train_structure(
 def _train_member(
     network: StructureNetwork, lessons: Sequence[_Lesson], recipe: StructureRecipe, rng: random.Random
 ) -> Iterator[dict[str, Any]]:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
     steps = math.ceil(len(lessons) / recipe.batch_size)
     network.train()
     for epoch in range(1, recipe.epochs + 1):

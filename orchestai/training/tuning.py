@@ -13,7 +13,7 @@ from orchestai.planner.decoding import DecodedPlan, DecodingConfig, Proposal, ch
 from orchestai.planner.learned import search
 from orchestai.planner.model import PlannerEnsemble
 from orchestai.planner.shapes import DescribedTypes
-from orchestai.training.batches import Row, make_batch
+from orchestai.training.batches import Row, by_length, make_batch
 
 _GRID: dict[str, tuple[float, ...]] = {
     "presence_weight": (0.0, 0.1, 0.2, 0.4, 0.7),
@@ -87,6 +87,7 @@ def _search(
     config: DecodingConfig,
 ) -> list[_Found]:
     ensemble.eval()
+    rows = by_length(rows)
     found: list[_Found] = []
     with torch.inference_mode():
         for start in range(0, len(rows), 32):

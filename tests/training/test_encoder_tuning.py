@@ -14,7 +14,8 @@ from orchestai.embeddings.transformer import TransformerEncoder
 from orchestai.errors import CheckpointError
 from orchestai.planner.learned import ENCODER_PREFIX, LearnedPlanner
 from orchestai.training import phase1
-from orchestai.training.encoder_tuning import can_tune, pass_layers
+from orchestai.training.encoder_layers import pass_layers
+from orchestai.training.encoder_tuning import can_tune
 from orchestai.training.phase1 import train
 from tests.planner.toys import TASKS, WORKERS, WordEncoder, toy_examples
 
