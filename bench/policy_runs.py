@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from orchestai.planner.selector import FACTS, PLANNED, RLModelSelector
 from orchestai.planner.shapes import DescribedWorkers
 from orchestai.training.composition import Questions, Shape, compose
 from orchestai.training.environment import TableEnvironment
-from orchestai.training.heuristics import best_single, fit_argmax, greedy, oracle, supervised_argmax
+from orchestai.training.heuristics import best_single, fit_argmax, greedy, oracle, settled, supervised_argmax
 from orchestai.training.policy import train_policy
 from orchestai.training.rewards import reward_scale, weigh
 from orchestai.training.rollout import play
@@ -32,7 +33,7 @@ DROPOUT = 0.5
 SIZE = 64
 TRAINING, VALIDATION, TEST = 6000, 2000, 4000
 GROUPS = 20
-METHODS = ("ppo", "supervised_argmax", "greedy", "best_single", "oracle")
+METHODS = ("ppo", "supervised_argmax", "greedy", "settled", "best_single", "oracle")
 
 
 class Workers(NamedTuple):
@@ -77,6 +78,7 @@ def make_sets(train: Questions, test: Questions, shapes: list[Shape], workers: W
 def run_seed(config: Phase2Config, rewards: RewardConfig, sets: Sets, workers: Workers, seed: int) -> dict[str, Any]:
     """Train and measure; returns `reward`, `success`, `cost`, `latency` by method, and what is worth knowing."""
     view = ForesightView(rewards, sharpness=SHARPNESS)
+    sets = Sets(*(replace(each, planned=settled(each, rewards)) for each in sets))
     training, validation, test = (TableEnvironment(each, rewards, view=view) for each in sets)
     if not config.masking:
         training = TableEnvironment(sets.training, rewards, view=view, masked=False)
@@ -98,6 +100,7 @@ def run_seed(config: Phase2Config, rewards: RewardConfig, sets: Sets, workers: W
         "supervised_argmax": supervised_argmax(flows, argmax),
         "greedy": greedy(flows, rewards),
         "best_single": best_single(flows, workers.best_single),
+        "settled": flows.planned if flows.planned is not None else settled(flows, rewards),
         "oracle": oracle(flows, rewards),
     }
     totals = {"ppo": ended.totals} | {name: flows.totals(flows.actual, each) for name, each in actions.items()}
@@ -126,7 +129,7 @@ def run_seed(config: Phase2Config, rewards: RewardConfig, sets: Sets, workers: W
 
 
 def fresh_policy(hidden: int, workers: int, seed: int) -> RLModelSelector:
-    """Return a policy that adds nothing to the prior yet: it begins as the greedy one."""
+    """Return a policy that adds nothing to the prior yet: it begins by carrying out what is planned."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = RLModelSelector(hidden_size=hidden, node_size=situation_size(workers), size=SIZE, dropout=DROPOUT)

@@ -37,6 +37,7 @@ from orchestai.training.router import RouterData, train_router
 
 _TIMED = 400
 _PRICE_CAP = 0.9  # dollars a thousand
+_NEAR = 0.01  # success given up for the price, out of fold
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -146,6 +147,8 @@ def _one_seed(
     others = {name: measured(each.chosen, each.success, table, base) for name, each in simple.items()}
     routed = measured(chosen(0.0), None, table, base)
     thrifty = measured(chosen(model.policy.thrifty_weight), None, table, base)
+    best = model.metrics["best_single"] / 100
+    near = measured(chosen(model.policy.weight_within(best - _NEAR)), None, table, base)
     capped = measured(chosen(model.policy.weight_for(_PRICE_CAP / 1000)), None, table, base)
     single = others["best_single"]
     return {
@@ -155,6 +158,7 @@ def _one_seed(
         "price_ratio_at_best_single": thrifty["mean_price"] / single["mean_price"],
         "thrifty": {**thrifty, "reached": thrifty["accuracy"] >= single["accuracy"]},
         f"at_most_{_PRICE_CAP}": capped,
+        "within_one_point": {**near, "price_ratio": near["mean_price"] / single["mean_price"]},
         "auc": auc(found.success[usable], table.scores[usable]),
         "ece": expected_calibration_error(found.success[usable], table.scores[usable]),
         "known": float(found.known.mean()),

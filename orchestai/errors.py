@@ -15,6 +15,7 @@ OrchestAIError                     code, remedy
 │   ├── TransientWorkerError       worth another try
 │   │   ├── RateLimitedError       retry_after_s
 │   │   ├── BreakerOpenError       retry_after_s: not even called, because it failed again and again
+│   │   │   └── WorkersAwayError   reasons: by worker; all who could do a sub-task are left alone
 │   │   ├── WorkerTimeoutError
 │   │   ├── WorkerUnavailableError refused, reset, 5xx
 │   │   └── MalformedResponseError not the format that was asked for
@@ -237,6 +238,30 @@ class BreakerOpenError(TransientWorkerError):
             remedy="Use another worker, or wait.",
         )
         self.retry_after_s = retry_after_s
+
+
+class WorkersAwayError(BreakerOpenError):
+    """Everybody who could do a sub-task is left alone for a while; nothing was run, and nothing spent.
+
+    Its code is that of `BreakerOpenError`: for a caller it is the same, to come back when the time is over.
+
+    Args:
+        task_type: The kind of sub-task.
+        reasons: Why each of those workers should not be called now.
+        retry_after_s: Seconds until the first of them is tried again.
+    """
+
+    def __init__(self, task_type: str, reasons: dict[str, str], *, retry_after_s: float) -> None:
+        super().__init__(worker=", ".join(reasons), retry_after_s=retry_after_s)
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        self.message = (
+            f"Nobody can do {task_type!r} now, so nothing was run ({listed}). The first of them is tried again in "
+            f"{retry_after_s:.1f} s."
+        )
+        self.args = (self.message,)
+        self.remedy = "Wait that long, or add another worker for it."
+        self.task_type = task_type
+        self.reasons = reasons
 
 
 class WorkerTimeoutError(TransientWorkerError):

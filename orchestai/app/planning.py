@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,21 @@ _log = logging.getLogger(__name__)
 
 
 def build_planner(
-    project: Project, workforce: Workforce, prompts: PromptLibrary, *, learned: bool = True
+    project: Project,
+    workforce: Workforce,
+    prompts: PromptLibrary,
+    *,
+    learned: bool = True,
+    stands_in: Callable[[str], bool] | None = None,
 ) -> HybridPlanner:
     """Put the planners of a project together.
+
+    Args:
+        project: The configuration.
+        workforce: The workers; plans are made for those that are not left alone at the time.
+        prompts: For the planning language model.
+        learned: Use the learned planner and router where they are trained.
+        stands_in: See `HybridPlanner`.
 
     Raises:
         CheckpointError: The checkpoint that is there cannot be used.
@@ -49,6 +62,8 @@ def build_planner(
         confidence_threshold=config.confidence_threshold if llm is not None else 0.0,
         direct=config.direct,
         router=_load_router(project, workforce, encoders) if learned else None,
+        attendance=workforce,
+        stands_in=stands_in,
     )
 
 

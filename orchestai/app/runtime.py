@@ -306,7 +306,9 @@ def build_runtime(
         watch=workforce.watch,
     )
     served = ServedModels(
-        project, lambda version: build_planner(version, workforce, prompts, learned=learned), follow=learned
+        project,
+        lambda version: build_planner(version, workforce, prompts, learned=learned, stands_in=engine.may_stand_in),
+        follow=learned,
     )
     logger = None
     store = None

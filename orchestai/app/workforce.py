@@ -9,6 +9,7 @@ from orchestai.app.arms import build_arm
 from orchestai.config import Project
 from orchestai.contracts import SimulationProfile, Worker, WorkerCatalog, WorkerOutput, WorkerProfile, WorkerRequest
 from orchestai.endpoint import LocalEndpoint, ensure_running
+from orchestai.routing.assign import Away
 from orchestai.simulator import SimulatedWorker
 from orchestai.workers import CircuitBreaker, LocalEndpoints, WorkerLayer
 from orchestai.workers.breaker import BreakerState
@@ -88,6 +89,14 @@ class Workforce:
         if breaker is None or (now := breaker.snapshot()).state is not BreakerState.OPEN:
             return None
         return f"its breaker is open: {now.reason}" if now.reason else "its breaker is open"
+
+    def away(self) -> dict[str, Away]:
+        """Return the workers that should not be planned for now: those of which `why_not` has something to say."""
+        return {
+            name: Away(reason, self.retry_after_s(name))
+            for name in self._layer.breakers
+            if (reason := self.why_not(name)) is not None
+        }
 
     def retry_after_s(self, name: str) -> float:
         """Seconds until a worker is asked again after it failed too often; 0 if it may be asked now."""

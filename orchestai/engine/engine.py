@@ -235,6 +235,10 @@ class Engine:
             review=review,
         )
 
+    def may_stand_in(self, tenant: str) -> bool:
+        """Say whether an answer may be there for a tenant while all workers of a sub-task are away."""
+        return self._stand_ins.may_have(tenant)
+
     def is_simulated(self, name: str) -> bool:
         """Say whether a worker is simulated; one that the catalog lost, or that cannot be opened, is not."""
         try:

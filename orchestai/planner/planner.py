@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from orchestai.config import RoutingConfig
 from orchestai.contracts import (
@@ -20,16 +20,18 @@ from orchestai.contracts import (
     WorkflowGraph,
 )
 from orchestai.contracts.plan import PlannerName
-from orchestai.errors import InfeasibleError, NoWorkerError, OrchestAIError
+from orchestai.errors import InfeasibleError, NoWorkerError, OrchestAIError, WorkersAwayError
 from orchestai.planner.describe import describe_nodes
 from orchestai.planner.llm_planner import LLMPlanner
 from orchestai.planner.route import decide_route
 from orchestai.planner.rules import RulesPlanner
 from orchestai.planner.spending import Spending
-from orchestai.routing.assign import assign_workers
+from orchestai.routing.assign import NOBODY_AWAY, Away, assign_workers, replace_away
 from orchestai.routing.limits import keep_limits
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class LearnedProposal(NamedTuple):
@@ -78,8 +80,16 @@ class WorkerRouter(Protocol):
         catalog: WorkerCatalog,
         fallback: Sequence[Assignment],
         execution_id: str | None,
+        away: Mapping[str, Away],
     ) -> tuple[Assignment, ...]:
         """Return one assignment a sub-task."""
+
+
+class Attendance(Protocol):
+    """Who is there, as the composition sees it."""
+
+    def away(self) -> Mapping[str, Away]:
+        """Return the workers that are left alone now."""
 
 
 class HybridPlanner:
@@ -95,6 +105,10 @@ class HybridPlanner:
         confidence_threshold: Below this probability the learned plan is not used.
         direct: Let one worker answer what asks for no plan (see `decide_route`).
         router: Chooses the workers, if one is trained; else the policy of the learned planner, or the rule, does.
+        attendance: Knows which workers are left alone for now, so that nothing is planned for them; without it all
+            are taken to be there.
+        stands_in: Says whether there may be answers for a tenant while all workers are away: then a plan is made
+            for them all the same, because the engine can give those answers.
     """
 
     def __init__(
@@ -109,6 +123,8 @@ class HybridPlanner:
         confidence_threshold: float = 0.5,
         direct: bool = False,
         router: WorkerRouter | None = None,
+        attendance: Attendance | None = None,
+        stands_in: Callable[[str], bool] | None = None,
     ) -> None:
         self._tasks = tasks
         self._workers = workers
@@ -119,6 +135,8 @@ class HybridPlanner:
         self._threshold = confidence_threshold
         self._direct = direct
         self._router = router
+        self._attendance = attendance
+        self._stands_in = stands_in
         self._warned = False
 
     @property
@@ -137,20 +155,22 @@ class HybridPlanner:
         Raises:
             InfeasibleError: No choice of workers keeps to budget, success target and time limit.
             NoWorkerError: A sub-task needs a call that no worker answers.
+            WorkersAwayError: All who could do a sub-task are left alone now, and nothing can stand in for them.
         """
         started = time.monotonic()
         draft = await self._draft(instruction)
         return await self._on_thread(self._finish, instruction, draft, started, execution_id)
 
     async def choose_workers(self, instruction: Instruction, plan: Plan, *, execution_id: str | None = None) -> Plan:
-        """Return a plan of the same graph whose workers the router chooses anew; without a router the plan as it is.
+        """Return a plan of the same graph whose workers the router chooses anew.
+
+        Without a router the plan stays as it is, but for workers that are left alone now: others take their place.
 
         Raises:
             InfeasibleError: As `plan`.
+            WorkersAwayError: As `plan`.
         """
-        if self._router is None:
-            return plan
-        return await self._on_thread(self._routed, instruction, plan, execution_id)
+        return await self._on_thread(self._chosen_anew, instruction, plan, execution_id)
 
     def finish_given(self, instruction: Instruction, graph: WorkflowGraph, planner: PlannerName) -> Plan:
         """Give workers to a graph that somebody else made (a checked plan of a corpus, or the user's own)."""
@@ -204,6 +224,26 @@ class HybridPlanner:
         return await asyncio.to_thread(work, *arguments)
 
     def _finish(self, instruction: Instruction, draft: _Draft, started: float, execution_id: str | None) -> Plan:
+        assignments, routed = self._for_those_present(
+            instruction, lambda away: self._assigned(instruction, draft, execution_id, away)
+        )
+        return Plan(
+            graph=draft.graph,
+            assignments=assignments,
+            planner=draft.planner,
+            confidence=draft.confidence,
+            model_version=self.model_version if draft.planner == "learned" else None,
+            fallback_reason="; ".join(draft.reasons) or None,
+            router_version=self._router.version if self._router is not None and routed else None,
+            latency_ms=(time.monotonic() - started) * 1000,
+            planning_cost_usd=draft.spending.usd if draft.spending is not None else 0.0,
+            planning_tokens=draft.spending.tokens if draft.spending is not None else 0,
+        )
+
+    def _assigned(
+        self, instruction: Instruction, draft: _Draft, execution_id: str | None, away: Mapping[str, Away]
+    ) -> tuple[tuple[Assignment, ...], bool]:
+        """Return the workers of a draft, and whether the router chose them."""
         assignments = assign_workers(
             draft.graph,
             instruction,
@@ -211,36 +251,61 @@ class HybridPlanner:
             workers=self._workers,
             routing=self._routing,
             probabilities=draft.probabilities,
+            away=away,
         )
-        routed = self._route(instruction, draft.graph, assignments, execution_id)
-        if routed is None:
-            assignments = keep_limits(
-                draft.graph,
-                instruction,
-                assignments,
-                tasks=self._tasks,
-                workers=self._workers,
-                routing=self._routing,
-                probabilities=draft.probabilities,
-            )
-        return Plan(
-            graph=draft.graph,
-            assignments=assignments if routed is None else routed,
-            planner=draft.planner,
-            confidence=draft.confidence,
-            model_version=self.model_version if draft.planner == "learned" else None,
-            fallback_reason="; ".join(draft.reasons) or None,
-            router_version=self._router.version if self._router is not None and routed is not None else None,
-            latency_ms=(time.monotonic() - started) * 1000,
-            planning_cost_usd=draft.spending.usd if draft.spending is not None else 0.0,
-            planning_tokens=draft.spending.tokens if draft.spending is not None else 0,
+        routed = self._route(instruction, draft.graph, assignments, execution_id, away)
+        if routed is not None:
+            return routed, True
+        kept = keep_limits(
+            draft.graph,
+            instruction,
+            assignments,
+            tasks=self._tasks,
+            workers=self._workers,
+            routing=self._routing,
+            probabilities=draft.probabilities,
+            away=away,
         )
+        return kept, False
 
-    def _routed(self, instruction: Instruction, plan: Plan, execution_id: str | None) -> Plan:
-        routed = self._route(instruction, plan.graph, plan.assignments, execution_id)
-        if routed is None or self._router is None:
+    def _chosen_anew(self, instruction: Instruction, plan: Plan, execution_id: str | None) -> Plan:
+        return self._for_those_present(instruction, lambda away: self._routed(instruction, plan, execution_id, away))
+
+    def _routed(self, instruction: Instruction, plan: Plan, execution_id: str | None, away: Mapping[str, Away]) -> Plan:
+        present = replace_away(
+            plan.graph,
+            instruction,
+            plan.assignments,
+            tasks=self._tasks,
+            workers=self._workers,
+            routing=self._routing,
+            away=away,
+        )
+        routed = self._route(instruction, plan.graph, present, execution_id, away)
+        if routed is not None and self._router is not None:
+            return plan.model_copy(update={"assignments": routed, "router_version": self._router.version})
+        if present == plan.assignments:
             return plan
-        return plan.model_copy(update={"assignments": routed, "router_version": self._router.version})
+        kept = keep_limits(
+            plan.graph,
+            instruction,
+            present,
+            tasks=self._tasks,
+            workers=self._workers,
+            routing=self._routing,
+            away=away,
+        )
+        return plan.model_copy(update={"assignments": kept, "router_version": None})
+
+    def _for_those_present(self, instruction: Instruction, choose: Callable[[Mapping[str, Away]], T]) -> T:
+        """Choose among the workers that are there; among all only where something can stand in for those away."""
+        away = self._attendance.away() if self._attendance is not None else NOBODY_AWAY
+        try:
+            return choose(away)
+        except WorkersAwayError:
+            if self._stands_in is None or not self._stands_in(instruction.tenant):
+                raise
+            return choose(NOBODY_AWAY)
 
     def _route(
         self,
@@ -248,6 +313,7 @@ class HybridPlanner:
         graph: WorkflowGraph,
         fallback: Sequence[Assignment],
         execution_id: str | None,
+        away: Mapping[str, Away],
     ) -> tuple[Assignment, ...] | None:
         """Ask the router; None where there is none, or where it fails: the rule always works."""
         if self._router is None:
@@ -260,8 +326,9 @@ class HybridPlanner:
                 catalog=self._workers,
                 fallback=fallback,
                 execution_id=execution_id,
+                away=away,
             )
-        except (InfeasibleError, NoWorkerError):
+        except (InfeasibleError, NoWorkerError, WorkersAwayError):
             raise
         except Exception as error:  # a damaged router must not keep anybody from being served
             if not self._warned:

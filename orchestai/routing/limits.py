@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from orchestai.catalog.estimate import estimate
 from orchestai.config import RoutingConfig
 from orchestai.contracts import Assignment, Budget, Instruction, TaskCatalog, WorkerCatalog, WorkflowGraph
 from orchestai.errors import InfeasibleError, InputError
-from orchestai.routing.assign import MOST_ALTERNATIVES, candidates
+from orchestai.routing.assign import MOST_ALTERNATIVES, NOBODY_AWAY, Away, candidates
 from orchestai.routing.optimizer import Goal, PlanAssignment, PlanLimits, PlanOptions, optimize, value_of
 
 Array = npt.NDArray[np.float64]
@@ -112,6 +112,7 @@ def keep_limits(
     workers: WorkerCatalog,
     routing: RoutingConfig,
     probabilities: Sequence[Sequence[float]] | None = None,
+    away: Mapping[str, Away] = NOBODY_AWAY,
 ) -> tuple[Assignment, ...]:
     """Keep a plan without predictions to budget and time limit, by the estimates of the catalog.
 
@@ -124,6 +125,7 @@ def keep_limits(
         routing: Whether simulated workers may take part.
         probabilities: The policy's preference a node and worker, if there is a policy; else the cheapest plan
             is taken where the preferred one breaks a limit.
+        away: Workers that are left alone for now, by name.
 
     Raises:
         InfeasibleError: Nothing keeps to the limits.
@@ -142,7 +144,7 @@ def keep_limits(
     success, cost, latency = np.ones(shape), np.full(shape, np.inf), np.zeros(shape)
     for row, node in enumerate(graph.nodes):
         task_type = tasks[node.task_type]
-        for worker in candidates(task_type, workers, routing):
+        for worker in candidates(task_type, workers, routing, away):
             column = workers.index(worker.name)
             cost[row, column], latency[row, column] = estimate(worker, task_type, chars)
             if probabilities is not None:

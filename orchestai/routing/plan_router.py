@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from orchestai.config import RoutingConfig
 from orchestai.contracts import Assignment, Instruction, TaskCatalog, WorkerCatalog, WorkflowGraph, planning_text
-from orchestai.routing.assign import MOST_ALTERNATIVES, candidates
+from orchestai.routing.assign import MOST_ALTERNATIVES, NOBODY_AWAY, Away, candidates
 from orchestai.routing.coldstart import Newcomer
 from orchestai.routing.explore import Draw, explore
 from orchestai.routing.forecast import NOBODY, Asked, Forecast, forecast
@@ -63,6 +63,7 @@ class PlanRouter:
         catalog: WorkerCatalog,
         fallback: Sequence[Assignment],
         execution_id: str | None,
+        away: Mapping[str, Away] = NOBODY_AWAY,
     ) -> tuple[Assignment, ...]:
         """Choose one worker for each sub-task.
 
@@ -73,17 +74,19 @@ class PlanRouter:
             catalog: The workers of `__init__`.
             fallback: What the rule says, for sub-tasks of which no candidate has a record.
             execution_id: Seed of what is left to chance; without one nothing is.
+            away: Workers that are left alone for now, by name: neither chosen nor drawn.
 
         Raises:
             InfeasibleError: Nothing keeps to the limits of the budget.
             NoWorkerError: A sub-task needs a call that no worker answers.
+            WorkersAwayError: All who could do a sub-task are away.
         """
         texts = subtask_texts(
             planning_text(instruction.text, instruction.inputs), [node.description for node in graph.nodes]
         )
         chars = len(instruction.text) + sum(len(value) for value in instruction.inputs.values())
         asked = [Asked(text, tasks[node.task_type], chars) for text, node in zip(texts, graph.nodes, strict=True)]
-        able = self._able(graph, tasks, catalog)
+        able = self._able(graph, tasks, catalog, away)
         embeddings = self._encoder.encode(texts).astype(np.float64)
         found = forecast(self._model, self._newcomers, asked, embeddings, self._workers, able)
         decisions = decide(self._model, found, asked, self._workers, price_weight=self._price_weight)
@@ -119,11 +122,11 @@ class PlanRouter:
             for node in range(len(graph))
         )
 
-    def _able(self, graph: WorkflowGraph, tasks: TaskCatalog, catalog: WorkerCatalog) -> Mask:
+    def _able(self, graph: WorkflowGraph, tasks: TaskCatalog, catalog: WorkerCatalog, away: Mapping[str, Away]) -> Mask:
         names = [worker.name for worker in self._workers]
         able = np.zeros((len(graph), len(names)), dtype=np.bool_)
         for row, node in enumerate(graph.nodes):
-            for worker in candidates(tasks[node.task_type], catalog, self._routing):
+            for worker in candidates(tasks[node.task_type], catalog, self._routing, away):
                 able[row, names.index(worker.name)] = True
         return able
 

@@ -18,12 +18,14 @@ class PricePoint(Record):
     Attributes:
         price_weight: The weight.
         success: Mean success.
-        usd: Mean expected dollars a sub-task.
+        usd: Mean dollars a sub-task: what was paid where that was measured, else what was expected.
+        usd_error: Standard error of that mean; 0 where it is not known.
     """
 
     price_weight: float
     success: float
     usd: float
+    usd_error: float = 0.0
 
 
 class RoutingPolicy(Record):
@@ -50,12 +52,18 @@ class RoutingPolicy(Record):
     def weight_for(self, usd: float) -> float:
         """Return the weight of the most success at no more than `usd` a sub-task, of those that were tried.
 
-        Where even the cheapest cost more, the heaviest weight.
+        The mean of other sub-tasks is another one, so a standard error is kept free. Where even the cheapest cost
+        more, the heaviest weight.
         """
-        allowed = [point for point in self.curve if point.usd <= usd]
+        allowed = [point for point in self.curve if point.usd + point.usd_error <= usd]
         if not allowed:
             return max((point.price_weight for point in self.curve), default=self.thrifty_weight)
         return max(allowed, key=lambda point: (point.success, -point.usd)).price_weight
+
+    def weight_within(self, success: float) -> float:
+        """Return the weight of the least price at no less than this mean success out of fold; 0 where none has it."""
+        allowed = [point for point in self.curve if point.success >= success]
+        return min(allowed, key=lambda point: point.usd).price_weight if allowed else 0.0
 
 
 class Choices(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from orchestai.config import RewardConfig
 from orchestai.training.environment import affordable
 from orchestai.training.rewards import weigh
 from orchestai.training.views import expected_worth
-from orchestai.training.workflows import Actions, Array, Mask, Workflows
+from orchestai.training.workflows import Actions, Array, Mask, Outcomes, Workflows
 
 Chooser = Callable[[Workflows, Actions, int, Mask], Array]
 """Scores [E, W] of the workers at one step; the best of the affordable ones is taken."""
@@ -87,32 +88,36 @@ def greedy(workflows: Workflows, rewards: RewardConfig) -> Actions:
     return assign(workflows, chooser)
 
 
+def settled(workflows: Workflows, rewards: RewardConfig) -> Actions:
+    """Greedy, then sub-task by sub-task until it settles: nearly the greatest expected reward of the whole.
+
+    Unlike greedy it looks back: an early choice changes once it is known who does the rest.
+    """
+    return _settled(workflows, workflows, workflows.expected, rewards)
+
+
 def oracle(workflows: Workflows, rewards: RewardConfig) -> Actions:
-    """Nearly the best with the outcomes known: greedy on the truth, then sub-task by sub-task until it settles.
+    """Nearly the best with the outcomes known: the same, on the truth.
 
     A bound for the eye, from below: better assignments may exist.
     """
-    known = Workflows(
-        present=workflows.present,
-        parents=workflows.parents,
-        allowed=workflows.allowed,
-        budget_usd=workflows.budget_usd,
-        states=workflows.states,
-        # Of those that succeed the fastest, so that what is assumed of later sub-tasks is not slow.
-        expected=workflows.actual._replace(success=workflows.actual.success - 1e-9 * workflows.actual.latency_ms),
-        actual=workflows.actual,
-        groups=workflows.groups,
-    )
+    # Of those that succeed the fastest, so that what is assumed of later sub-tasks is not slow.
+    known = workflows.actual._replace(success=workflows.actual.success - 1e-9 * workflows.actual.latency_ms)
+    return _settled(workflows, replace(workflows, expected=known), workflows.actual, rewards)
+
+
+def _settled(workflows: Workflows, known: Workflows, outcomes: Outcomes, rewards: RewardConfig) -> Actions:
+    """Settle from several beginnings, made of what is known, and keep the best for the outcomes."""
     found = [greedy(known, rewards), supervised_argmax(known, ArgmaxWeights(0.0, 1e-9))]
-    fastest = np.where(workflows.allowed, workflows.actual.latency_ms, np.inf).argmin(-1)
+    fastest = np.where(workflows.allowed, outcomes.latency_ms, np.inf).argmin(-1)
     if not np.isfinite(workflows.budget_usd).any():
         found.append(fastest)
-    best = [_settle(workflows, rewards, actions) for actions in found]
-    values = np.stack([weigh(rewards, workflows.totals(workflows.actual, actions)) for actions in best])
+    best = [_settle(workflows, outcomes, rewards, actions) for actions in found]
+    values = np.stack([weigh(rewards, workflows.totals(outcomes, actions)) for actions in best])
     return np.asarray(np.stack(best)[values.argmax(0), np.arange(len(workflows))])
 
 
-def _settle(workflows: Workflows, rewards: RewardConfig, actions: Actions) -> Actions:
+def _settle(workflows: Workflows, outcomes: Outcomes, rewards: RewardConfig, actions: Actions) -> Actions:
     """Give each sub-task in turn the worker that is best for the whole, within the budget."""
     actions = actions.copy()
     rows = np.arange(len(workflows))
@@ -124,7 +129,7 @@ def _settle(workflows: Workflows, rewards: RewardConfig, actions: Actions) -> Ac
             fits = others[:, None] + price[:, node] <= workflows.budget_usd[:, None] * (1 + 1e-9)
             open_to = workflows.allowed[:, node] & fits
             open_to[rows, actions[:, node]] = True
-            worth = weigh(rewards, workflows.swapped(workflows.actual, actions, node))
+            worth = weigh(rewards, workflows.swapped(outcomes, actions, node))
             actions[:, node] = np.where(
                 workflows.present[:, node], np.where(open_to, worth, -np.inf).argmax(1), actions[:, node]
             )

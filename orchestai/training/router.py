@@ -417,6 +417,9 @@ def _tune_price(
     """
     rows = np.arange(len(scores))
     costs = np.where(np.isnan(scores), np.inf, data.expected_usd)
+    # Chosen by what is expected, judged by what it came to: hard sub-tasks have long answers and go to dear workers.
+    paid = np.where(np.isnan(data.table.cost_usd), costs, data.table.cost_usd)
+    own = paid[:, base][np.isfinite(paid[:, base])]
     found: list[tuple[int, float, float]] = []
     curve = []
     for weight in _PRICE_WEIGHTS:
@@ -424,11 +427,20 @@ def _tune_price(
         difference = scores[rows, chosen] - scores[:, base]
         difference = difference[~np.isnan(difference)]
         error = float(difference.std()) / max(len(difference), 1) ** 0.5
-        usd = float(np.mean(costs[rows, chosen][np.isfinite(costs[rows, chosen])]))
-        curve.append(PricePoint(price_weight=weight, success=float(np.nanmean(scores[rows, chosen])), usd=usd))
+        spent = paid[rows, chosen]
+        spent = spent[np.isfinite(spent)]
+        usd = float(spent.mean())
+        curve.append(
+            PricePoint(
+                price_weight=weight,
+                success=float(np.nanmean(scores[rows, chosen])),
+                usd=usd,
+                usd_error=float(spent.std()) / max(len(spent), 1) ** 0.5,
+            )
+        )
         standing = float(difference.mean()) / max(error, 1e-12)
         found.append((sum(standing >= least for least in _REACHED), usd, weight))
-    dearest = policy.reference_usd * (1 - _WORTHWHILE)
+    dearest = (float(own.mean()) if len(own) else policy.reference_usd) * (1 - _WORTHWHILE)
     for level in range(len(_REACHED), 0, -1):
         reached = [entry for entry in found if entry[0] >= level and entry[1] <= dearest]
         if reached:

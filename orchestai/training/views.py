@@ -20,8 +20,9 @@ def situation_size(workers: int) -> int:
 class ForesightView:
     """Tells the policy what is expected of the workers here, what was decided before, and what is still to come.
 
-    The prior is the expected reward of the workflow with each worker in turn, what comes later being done by the
-    worker that is expected to succeed most often. A policy that adds nothing to it is greedy in this sense.
+    The prior is the expected reward of the workflow with each worker in turn, what comes later being done as the
+    workflows are `planned`, or by the worker that is expected to succeed most often. A policy that adds nothing to it
+    carries out that plan, or is greedy in this sense.
 
     Args:
         weights: Of the reward.
@@ -37,7 +38,7 @@ class ForesightView:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return states [E, D + situation_size(W)] and prior [E, W]."""
         expected, allowed = workflows.expected, workflows.allowed[:, step]
-        foreseen = assume(workflows, actions, step)
+        foreseen = assume(workflows, actions, step, workflows.planned)
         totals = workflows.swapped(expected, foreseen, step)
         worth = weigh(self._weights, totals)  # (E, W)
         worth = worth - np.where(allowed, worth, -np.inf).max(1, keepdims=True, initial=-1e9)
@@ -75,11 +76,12 @@ class ForesightView:
         return np.where(used, state, 0.0).astype(np.float32), np.where(used, prior, 0.0).astype(np.float32)
 
 
-def assume(workflows: Workflows, actions: Actions, step: int) -> Actions:
-    """Return [E, S]: what is decided before `step`, and from there on whom one would take for success alone."""
-    likely = np.where(workflows.allowed, workflows.expected.success, -1.0).argmax(-1)
+def assume(workflows: Workflows, actions: Actions, step: int, planned: Actions | None = None) -> Actions:
+    """Return [E, S]: what is decided before `step`, and from there on the plan, or who is likeliest to succeed."""
+    if planned is None:
+        planned = np.where(workflows.allowed, workflows.expected.success, -1.0).argmax(-1)
     foreseen = np.array(actions)
-    foreseen[:, step:] = likely[:, step:]
+    foreseen[:, step:] = planned[:, step:]
     return foreseen
 
 

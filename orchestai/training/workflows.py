@@ -56,6 +56,7 @@ class Workflows:
         expected: What is expected of each worker; known before the decision.
         actual: What becomes of it; known to the environment only.
         groups: [N] number of the group of held-out questions that a workflow is made of, for intervals.
+        planned: [N, S] a whole assignment, made of what is expected before anything is decided; None without one.
     """
 
     present: Mask
@@ -66,6 +67,7 @@ class Workflows:
     expected: Outcomes
     actual: Outcomes
     groups: Actions
+    planned: Actions | None = None
 
     def __post_init__(self) -> None:
         if not self.allowed[self.present].any(-1).all():
@@ -93,6 +95,7 @@ class Workflows:
             expected=self.expected.take(rows),
             actual=self.actual.take(rows),
             groups=self.groups[rows],
+            planned=None if self.planned is None else self.planned[rows],
         )
 
     def with_actual(self, actual: Outcomes) -> Workflows:

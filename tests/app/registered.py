@@ -37,7 +37,9 @@ class Proposer:
         return LearnedProposal(graph, 0.9, [[1.0] * self._workers])
 
 
-def scripted_planner(version: Project, workforce: object, _prompts: object, *, learned: bool) -> HybridPlanner:
+def scripted_planner(
+    version: Project, workforce: object, _prompts: object, *, learned: bool, **_more: object
+) -> HybridPlanner:
     """Stands for `build_planner`."""
     folder = version.paths.checkpoints / "phase1"
     there = learned and (folder / "manifest.json").exists()

@@ -132,6 +132,9 @@ def test_a_worker_that_goes_bad_leaves_routing_until_its_probe_is_as_usual(
             assert "unusual latency" in (runtime.workforce.why_not("shaky") or "")
             assert "worker shaky behaves unlike itself: unusual latency" in caplog.text
             assert ask(runtime) == "steady"
+            planned = runtime.plan(Instruction(text="Name another river."))
+            assert {each.worker for each in planned.assignments} == {"steady"}, "nothing is planned for it either"
+            assert all("shaky" not in each.alternatives for each in planned.assignments)
             metrics = runtime.telemetry.render()[0].decode()
             assert 'orchestai_worker_anomalies_total{worker="shaky"} 1.0' in metrics
             time.sleep(OPEN_S)

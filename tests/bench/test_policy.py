@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_the_report_has_what_was_asked_for(
     assert report["data"]["times"] == "assumed"
     results = report["results"]
     for key in ("reward", "success", "cost", "latency"):
-        assert set(results[key]) == {"ppo", "supervised_argmax", "greedy", "best_single", "oracle"}
+        assert set(results[key]) == {"ppo", "supervised_argmax", "greedy", "settled", "best_single", "oracle"}
         assert all(set(value) == {"mean", "std"} for value in results[key].values())
     reward = {name: value["mean"] for name, value in results["reward"].items()}
     assert reward["oracle"] > max(value for name, value in reward.items() if name != "oracle")
@@ -52,13 +53,33 @@ def test_a_reward_without_a_file_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "error" in capsys.readouterr().err
 
 
-def test_a_verdict_says_so_where_ppo_does_not_win() -> None:
-    gain = {"mean": -0.1, "low": -0.2, "high": 0.1}
-    lost = policy.verdict({"gain": {"supervised_argmax": gain, "greedy": gain}})
-    assert "does not beat" in lost["summary"]
-    gain = {"mean": 0.3, "low": 0.1, "high": 1.0}
-    won = policy.verdict({"gain": {"supervised_argmax": gain, "greedy": gain}})
-    assert won["greedy"] == {"beaten": True, "beyond_chance": True}
+def judged(mean: float, low: float, high: float, *seeds: float) -> dict[str, Any]:
+    gain = {"mean": mean, "low": low, "high": high}
+    names = ("supervised_argmax", "greedy", "settled")
+    return policy.verdict({"gain": dict.fromkeys(names, gain), "paired": dict.fromkeys(names, policy.paired(seeds))})
+
+
+def test_the_verdict_says_who_wins_and_whether_it_may_be_chance() -> None:
+    assert judged(0.3, 0.1, 1.0, 0.2, 0.3, 0.4)["greedy"] == {
+        "beaten": True,
+        "beyond_chance": True,
+        "lost_beyond_chance": False,
+    }
+    one_seed = judged(0.3, 0.1, 1.0, 0.3)
+    assert one_seed["greedy"]["beyond_chance"], "one seed has no interval over seeds"
+    assert "PPO beats greedy by 0.300 a workflow (+0.100 to +1.000 over questions; 1 of 1 seeds" in one_seed["summary"]
+    unsteady = judged(0.3, 0.1, 1.0, 1.9, -0.7, -0.3)
+    assert "PPO is ahead of greedy" in unsteady["summary"]
+    assert "1 of 3 seeds won), which may be chance" in unsteady["summary"]
+    assert "PPO loses to greedy" in judged(-0.3, -0.4, -0.2, -0.3, -0.31, -0.29)["summary"]
+    assert "PPO is behind supervised_argmax" in judged(-0.1, -0.4, 0.2, -0.1, -0.1)["summary"]
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    found = policy.paired([1.0, 2.0, 3.0])
+    # t of 2 degrees of freedom is 4.3027; the standard error is 1 / sqrt(3).
+    assert found["low"] == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-3)
+    assert (found["seeds_won"], found["seeds"]) == (3, 3)
 
 
 def test_a_target_of_less_time_is_reached_from_below() -> None:

@@ -117,6 +117,8 @@ async def test_while_the_breaker_is_open_the_last_good_answer_stands_in(make_eng
     assert len(worker.requests) == 2, "an open breaker is not tried again"
     other = Instruction(text="Do it", tenant="other")
     assert not (await engine.execute(other, with_alternatives("a"))).completed, "answers never cross tenants"
+    assert engine.may_stand_in(INSTRUCTION.tenant)
+    assert not engine.may_stand_in("other"), "so planning refuses it where all are away"
 
 
 async def test_a_configured_answer_stands_in_where_none_is_known(make_engine: MakeEngine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,10 +19,11 @@ from orchestai.contracts import (
     WorkerCatalog,
     WorkflowGraph,
 )
-from orchestai.errors import CheckpointError, InfeasibleError, InputError, NoWorkerError
+from orchestai.errors import CheckpointError, InfeasibleError, InputError, NoWorkerError, WorkersAwayError
 from orchestai.planner.planner import HybridPlanner, LearnedProposal
 from orchestai.planner.rules import RulesPlanner
 from orchestai.planner.spending import Spending
+from orchestai.routing.assign import Away
 from tests.planner.scripted_llm import Script, proposal
 
 INSTRUCTION = Instruction(text="Summarize this report.", inputs={"text": "It rained."})
@@ -192,7 +193,9 @@ class ScriptedRouter:
         catalog: WorkerCatalog,
         fallback: Sequence[Assignment],
         execution_id: str | None,
+        away: Mapping[str, Away],
     ) -> tuple[Assignment, ...]:
+        assert self.worker not in away
         self.asked.append((execution_id, tuple(fallback)))
         if self.fail is not None:
             raise self.fail
@@ -245,3 +248,40 @@ async def test_limits_hold_without_a_router(project: Project) -> None:
     instruction = INSTRUCTION.model_copy(update={"budget": Budget(max_latency_s=0.000001)})
     with pytest.raises(InfeasibleError, match="a limit of"):
         await hybrid(project).plan(instruction)
+
+
+class Attendance:
+    """Says who is away."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def away(self) -> dict[str, Away]:
+        return {name: Away("its breaker is open", 5.0) for name in self.names}
+
+
+async def test_nothing_is_planned_for_who_is_away(project: Project) -> None:
+    gone = Attendance()
+    planner = hybrid(project, learned=proposer(project, 0.9), attendance=gone)
+    kept = await planner.plan(INSTRUCTION)
+    assert [each.worker for each in kept.assignments] == ["sim-coder", "sim-coder"]
+    gone.names = ("sim-coder",)
+    for plan in (await planner.plan(INSTRUCTION), await planner.choose_workers(INSTRUCTION, kept)):
+        assert "sim-coder" not in {name for each in plan.assignments for name in (each.worker, *each.alternatives)}
+    gone.names = ()
+    assert await planner.choose_workers(INSTRUCTION, kept) is kept, "back again"
+
+
+async def test_where_all_are_away_it_is_refused_but_for_answers_that_stand_in(project: Project) -> None:
+    everybody = Attendance(*project.workers.names)
+    with pytest.raises(WorkersAwayError, match=r"tried again in 5.0 s") as caught:
+        await hybrid(project, attendance=everybody).plan(INSTRUCTION)
+    assert caught.value.retry_after_s == 5.0
+    tenants: list[str] = []
+    standing = hybrid(project, attendance=everybody, stands_in=lambda tenant: bool(tenants.append(tenant)) or True)
+    assert (await standing.plan(INSTRUCTION)).assignments
+    assert tenants == [INSTRUCTION.tenant]
+    with pytest.raises(WorkersAwayError):
+        await hybrid(project, attendance=everybody, stands_in=lambda _tenant: False).plan(INSTRUCTION)
+    with pytest.raises(WorkersAwayError):
+        await hybrid(project, attendance=everybody, router=ScriptedRouter("sim-frontier")).plan(INSTRUCTION)

@@ -21,8 +21,8 @@ from orchestai.contracts import (
     WorkerProfile,
     WorkflowGraph,
 )
-from orchestai.errors import NoWorkerError
-from orchestai.routing.assign import assign_workers, explore_workers
+from orchestai.errors import NoWorkerError, WorkersAwayError, is_retryable
+from orchestai.routing.assign import Away, assign_workers, candidates, explore_workers, replace_away
 
 TASKS = TaskCatalog(
     types=(
@@ -175,3 +175,52 @@ def test_exploring_draws_all_candidates_alike_and_no_others() -> None:
 def test_exploring_does_not_invent_workers() -> None:
     with pytest.raises(NoWorkerError):
         explore(1, "listen")
+
+
+GONE = Away("its breaker is open", 12.0)
+
+
+def test_who_is_away_is_neither_chosen_nor_an_alternative() -> None:
+    (given,) = assign_workers(
+        graph("write"),
+        Instruction(text="x"),
+        tasks=TASKS,
+        workers=WORKERS,
+        routing=RoutingConfig(simulated="never"),
+        away={"cheap-quick": GONE},
+    )
+    assert (given.worker, given.alternatives) == ("cheap-slow", ("dear",))
+
+
+def test_simulated_workers_do_not_stand_in_for_real_ones_that_are_away() -> None:
+    real = {name: GONE._replace(retry_after_s=number + 1.0) for number, name in enumerate(WORKERS.names[:3])}
+    with pytest.raises(WorkersAwayError, match="'write' now, so nothing was run") as caught:
+        candidates(TASKS["write"], WORKERS, RoutingConfig(simulated="fallback"), real)
+    assert caught.value.retry_after_s == 1.0
+    assert caught.value.reasons == dict.fromkeys(real, "its breaker is open")
+    assert not is_retryable(caught.value), "at once it would be the same"
+    assert [each.name for each in candidates(TASKS["write"], WORKERS, RoutingConfig(simulated="allow"), real)] == [
+        "sim-free"
+    ]
+    with pytest.raises(NoWorkerError):
+        candidates(TASKS["listen"], WORKERS, RoutingConfig(), real)
+
+
+def test_a_kept_plan_takes_its_next_alternative_for_who_is_away() -> None:
+    plan = graph("write", "write")
+    kept = (
+        Assignment(worker="dear", alternatives=("cheap-slow", "cheap-quick"), propensity=0.9),
+        Assignment(worker="cheap-quick", propensity=0.8),
+    )
+    settings: dict[str, Any] = {"tasks": TASKS, "workers": WORKERS, "routing": RoutingConfig(simulated="never")}
+    asked = Instruction(text="x")
+    assert replace_away(plan, asked, kept, **settings, away={"sim-free": GONE}) == kept
+    first, second = replace_away(plan, asked, kept, **settings, away={"dear": GONE})
+    assert second == kept[1]
+    assert (first.worker, first.alternatives) == ("cheap-slow", ("cheap-quick",))
+    assert first.reason == "dear is away: its breaker is open"
+    assert first.propensity == 1.0
+    assert first.estimated_latency_ms == 900.0
+    away = {"dear": GONE, "cheap-slow": GONE, "cheap-quick": GONE}
+    with pytest.raises(WorkersAwayError):
+        replace_away(plan, asked, kept, **settings, away=away)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ from orchestai.contracts import (
     WorkerProfile,
     WorkflowGraph,
 )
-from orchestai.errors import InfeasibleError, InputError
-from orchestai.routing.assign import assign_workers
+from orchestai.errors import InfeasibleError, InputError, WorkersAwayError
+from orchestai.routing.assign import NOBODY_AWAY, Away, assign_workers
 from orchestai.routing.limits import keep_limits
 from orchestai.routing.model import RouterModel
 from orchestai.routing.plan_router import PlanRouter
@@ -83,6 +83,7 @@ def assign(
     execution_id: str | None = None,
     catalog: WorkerCatalog = CATALOG,
     parents: tuple[tuple[int, ...], ...] | None = None,
+    away: Mapping[str, Away] = NOBODY_AWAY,
     **routing: object,
 ) -> tuple[Assignment, ...]:
     config = RoutingConfig.model_validate({"prefer": "success", "exploration": 0.0, **routing})
@@ -96,6 +97,7 @@ def assign(
         catalog=catalog,
         fallback=assign_workers(graph, instruction, tasks=TASKS, workers=catalog, routing=config),
         execution_id=execution_id,
+        away=away,
     )
 
 
@@ -263,3 +265,13 @@ def _with_policy(model: RouterModel, policy: object) -> RouterModel:
     from dataclasses import replace
 
     return replace(model, policy=policy)  # type: ignore[arg-type]
+
+
+def test_who_is_away_is_neither_chosen_nor_drawn(model: RouterModel) -> None:
+    gone = {"coder": Away("its breaker is open", 3.0)}
+    for number in range(40):
+        (given,) = assign(model, CODE, execution_id=f"e-{number}", exploration=0.5, exploration_margin=1.0, away=gone)
+        assert "coder" not in {given.worker, *given.alternatives, *(given.propensities or {})}
+        assert sum((given.propensities or {}).values()) == pytest.approx(1.0)
+    with pytest.raises(WorkersAwayError):
+        assign(model, CODE, away=dict.fromkeys(WORKERS, gone["coder"]))

@@ -16,7 +16,7 @@ from orchestai.routing.coldstart import Newcomer, without
 from orchestai.routing.features import LEXICAL_SIZE, lexical, lexical_matrix
 from orchestai.routing.logistic import apply_logistic, fit_logistic, logit, sigmoid
 from orchestai.routing.model import RouterModel
-from orchestai.routing.policy import RoutingPolicy, choose
+from orchestai.routing.policy import PricePoint, RoutingPolicy, choose
 from orchestai.routing.retrieval import recall
 from orchestai.routing.router import Router
 from orchestai.routing.store import load_router, save_router
@@ -222,3 +222,27 @@ def test_times_of_a_new_provider_are_those_of_the_others_until_seen() -> None:
     seen = fitted.observe("new", [(facts, math.exp(9.0))] * 10)
     assert seen.quantile_ms("new", facts) == pytest.approx(math.exp(9), rel=0.1)
     assert fitted.quantile_ms("new", facts, 0.9) > 2 * fitted.quantile_ms("w0", facts, 0.9)
+
+
+def test_a_price_in_mind_keeps_a_standard_error_free_and_a_success_in_mind_is_the_cheapest() -> None:
+    points = [(0.0, 0.9, 1.0, 0.1), (0.1, 0.85, 0.6, 0.2), (0.5, 0.8, 0.3, 0.1)]
+    policy = RoutingPolicy(
+        best_single="a",
+        unknown_loss=0.1,
+        margin=0.0,
+        reference_usd=1.0,
+        thrifty_weight=0.0,
+        curve=tuple(PricePoint(price_weight=w, success=s, usd=u, usd_error=e) for w, s, u, e in points),
+    )
+    assert [policy.weight_for(usd) for usd in (2.0, 1.0, 0.8, 0.7, 0.1)] == [0.0, 0.1, 0.1, 0.5, 0.5]
+    assert [policy.weight_within(success) for success in (0.95, 0.9, 0.84, 0.1)] == [0.0, 0.0, 0.1, 0.5]
+
+
+def test_the_curve_counts_what_was_paid_not_what_was_expected() -> None:
+    data = world(180, seed=3)
+    dear = data._replace(table=data.table.with_costs(2 * data.expected_usd))
+    config = RouterConfig(folds=3, attention=False, seed=1)
+    curve, doubled = (train_router(each, config).policy.curve for each in (data, dear))
+    assert [point.usd for point in doubled] == pytest.approx([2 * point.usd for point in curve])
+    assert all(point.usd_error >= 0 for point in curve)
+    assert any(point.usd_error > 0 for point in curve)
