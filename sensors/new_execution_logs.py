@@ -45,6 +45,8 @@ def new_execution_logs_sensor(days: dg.DailyPartitionsDefinition, config: Sensor
             if not days.has_partition_key(day.isoformat()):
                 unknown.append(day.isoformat())
                 continue
+            if cursor.is_unchanged(day, segments) or run_waits(context.instance, day):
+                continue
             content = cursor.changed_content(day, segments)
             if content is None:
                 continue
@@ -71,6 +73,13 @@ def request(day: date, content: str, attempt: int = 1) -> dg.RunRequest:
         partition_key=day.isoformat(),
         tags={SEGMENTS: content},
     )
+
+
+def run_waits(instance: dg.DagsterInstance, day: date) -> bool:
+    """Say whether a run of a day has yet to start: it will read what has come meanwhile, too."""
+    tags = {"dagster/partition": day.isoformat()}
+    waiting = [dg.DagsterRunStatus.QUEUED]
+    return instance.get_runs_count(dg.RunsFilter(job_name=INGEST_AND_VALIDATE, statuses=waiting, tags=tags)) > 0
 
 
 def again(cursor: "DayCursor", context: dg.SensorEvaluationContext, *, most: int) -> Iterator[dg.RunRequest]:
@@ -116,6 +125,11 @@ class DayCursor:
     def write(self) -> str:
         """Return the cursor for Dagster to keep."""
         return json.dumps(self._seen, sort_keys=True)
+
+    def is_unchanged(self, day: date, segments: Sequence[Path]) -> bool:
+        """Say whether names, sizes and times are those of the last request."""
+        known = self._seen.get(day.isoformat(), {})
+        return known.get("facts") == _digest(*(_facts(segment) for segment in segments))
 
     def changed_content(self, day: date, segments: Sequence[Path]) -> str | None:
         """Return the hash of the segments' content if it is new, and remember it.

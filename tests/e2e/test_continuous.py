@@ -82,6 +82,8 @@ def impatient(project: Project, port: int) -> Project:
             content["automation"]["retrain"].update(new_rows=NEW_ROWS, pause_minutes=0, phase2=True),
             content["automation"].update(sensors={"logs_s": 3, "retrain_s": 3, "drift_s": 30, "canary_s": 2}),
             content["logs"].update(segment_seconds=2),
+            # The six stages see the load of the machine in the latencies of so narrow a world, and refuse it.
+            content["validation"]["logs"].update(min_rows=5000),
         ),
     )
     change(configs / "training" / "phase1.yml", lambda content: content.update(learning_rate=2e-3, epochs=10))

@@ -207,7 +207,7 @@ def test_nothing_is_repeated_and_nothing_is_skipped(loop: Loop, learning: Projec
     asker = Asker(loop.port, pause_s=0.3)
     asker.start()
     for number in range(rounds):
-        time.sleep(rng.uniform(1, 6))
+        time.sleep(rng.uniform(1, 15))
         for kill in rng.sample([loop.kill_service, loop.kill_daemon, lambda: loop.kill_run_worker(rng)], 3):
             kill()
             time.sleep(rng.uniform(0, 2))

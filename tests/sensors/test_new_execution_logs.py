@@ -192,6 +192,26 @@ def test_a_day_whose_run_died_is_asked_for_again_until_it_is_ingested(
     assert ticker.tick() == [], "another run of the same content goes on"
 
 
+def test_while_a_run_of_the_day_waits_no_other_is_asked_for(
+    ticker: Ticker, write_segment: Write, instance: dg.DagsterInstance
+) -> None:
+    write_segment(OLD, "a-1-1", "one")
+    (first,) = ticker.tick()
+    tags = {"dagster/partition": OLD.isoformat(), **first.tags}
+    run = instance.create_run_for_job(defs.resolve_job_def("ingest_and_validate"), tags=tags)
+    enqueued = DagsterEvent(dg.DagsterEventType.RUN_ENQUEUED.value, run.job_name)
+    instance.report_dagster_event(enqueued, run.run_id)
+    write_segment(OLD, "a-1-2", "two")
+    write_segment(NEW, "a-1-3", "three")
+
+    assert [request.partition_key for request in ticker.tick()] == [NEW.isoformat()]
+
+    starting = DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, run.job_name)
+    instance.report_dagster_event(starting, run.run_id)
+    (second,) = ticker.tick()
+    assert second.partition_key == OLD.isoformat(), "it may have begun to read before the second segment was there"
+
+
 def test_a_day_that_nobody_ingests_is_given_up_in_the_end(ticker: Ticker, write_segment: Write, runs: Runs) -> None:
     write_segment(OLD, "a-1-1", "one")
     (request,) = ticker.tick()
