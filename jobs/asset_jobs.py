@@ -28,6 +28,7 @@ def ingest_and_validate_job(project: Project) -> UnresolvedJob:
 
 def train_planner_job(project: Project) -> UnresolvedJob:
     """Return the job that validates, prepares, trains and reports; a refused dataset stops it before training."""
+    phase2 = (keys.PHASE2_CHECKPOINT, keys.PHASE2_REPORT) if project.automation.retrain.phase2 else ()
     return dg.define_asset_job(
         TRAIN_PLANNER,
         selection=_without_age(
@@ -36,6 +37,7 @@ def train_planner_job(project: Project) -> UnresolvedJob:
                 keys.TRAINING_DATA,
                 keys.PHASE1_CHECKPOINT,
                 keys.PHASE1_REPORT,
+                *phase2,
                 keys.EVALUATION_REPORT,
                 keys.MODEL_RELEASE,
             )

@@ -19,12 +19,15 @@ class RetrainConfig(Record):
         pause_minutes: Least time between two trainings that were started so.
         window_rows: The newest days, whole ones, are validated and learned from until they hold so many
             executions; older ones stay on disk.
+        phase2: Whether each training of the planner goes on to Phase 2 before it is judged; a Phase 2 of an older
+            planner is not used.
     """
 
     new_rows: int = Field(default=500, ge=1)
     on_drift: bool = True
     pause_minutes: float = Field(default=30.0, ge=0)
     window_rows: int = Field(default=200_000, ge=1)
+    phase2: bool = False
 
 
 class DriftConfig(Record):

@@ -26,7 +26,8 @@ GATES = {
 
 @dg.asset(
     key=keys.MODEL_RELEASE,
-    deps=[keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT, keys.EVALUATION_REPORT],
+    # A run that trains Phase 2 too releases it: without its Phase 1, which the next training replaces, it is not used.
+    deps=[keys.PHASE1_CHECKPOINT, keys.PHASE1_REPORT, keys.PHASE2_CHECKPOINT, keys.EVALUATION_REPORT],
     check_specs=[
         dg.AssetCheckSpec(name, asset=keys.MODEL_RELEASE, description=description)
         for name, description in GATES.items()

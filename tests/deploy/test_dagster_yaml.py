@@ -43,6 +43,7 @@ def test_dev_keeps_its_database_in_dagster_home(dev: dg.DagsterInstance, tmp_pat
 
     assert list(tmp_path.rglob("*.db")), "SQLite files should lie in DAGSTER_HOME"
     assert type(dev.run_coordinator).__name__ == "QueuedRunCoordinator"
+    assert dev.run_launcher.supports_check_run_worker_health, "else a run that died with the daemon holds its slots"
     assert dev.event_log_storage.supports_global_concurrency_limits
 
 

@@ -132,7 +132,7 @@ def test_the_webserver_shows_the_whole_lineage(dagster_dev: Callable[[], Dagster
         "features": ["routing_outcomes"],
         "router_checkpoint": ["features", "routing_outcomes", "training_data"],
         "evaluation_report": ["phase1_report"],
-        "model_release": ["evaluation_report", "phase1_checkpoint", "phase1_report"],
+        "model_release": ["evaluation_report", "phase1_checkpoint", "phase1_report", "phase2_checkpoint"],
     }
     assert all(node["hasAssetChecks"] and node["description"] and node["kinds"] for node in nodes.values())
     assert [name for name, node in nodes.items() if node["isPartitioned"]] == ["execution_logs"]
