@@ -38,7 +38,9 @@ def agreement(a: PlanShape, b: PlanShape) -> float:
     """Mean of node F1, link F1 and equality: what decoding maximises in expectation."""
     if a == b:
         return 1.0
-    return (node_f1(a, b) + link_f1(a, b) + float(same(a, b))) / 3
+    nodes, links = node_f1(a, b), link_f1(a, b)
+    equal = nodes == links == 1.0 and _colours(a) == _colours(b)
+    return (nodes + links + float(equal)) / 3
 
 
 def _links(plan: PlanShape) -> Counter[tuple[int, int]]:

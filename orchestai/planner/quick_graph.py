@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,17 @@ from orchestai.planner.model import PlannerNetwork
 from orchestai.planner.quick_math import Array, gelu, layer_norm, product, sigmoid, softmax
 
 Bools = npt.NDArray[np.bool_]
+
+_LEAST, _SLOPE, _BARRED = np.float32(1e-4), np.float32(0.2), np.float32(-1e9)
+
+
+class _Fixed(NamedTuple):
+    earlier: Array  # (S, S) 1 above the diagonal
+    own: Bools  # (S, S) the diagonal
+    others: Bools  # (S, S) the rest
+    source: npt.NDArray[np.intp]  # (pairs,)
+    target: npt.NDArray[np.intp]  # (pairs,)
+    distance: Array  # (pairs, node)
 
 
 class QuickGraph:
@@ -38,10 +50,11 @@ class QuickGraph:
             self._product = graph.product.weight.T.contiguous()
             self._distance = graph.distance.weight.detach().numpy()
             self._dependency = graph.dependency.weight.detach().numpy().T.copy()  # (2, node)
-            self._edge = (graph.edge.weight.detach().numpy()[0], float(graph.edge.bias))
+            self._edge = (graph.edge.weight.detach().numpy()[0], np.float32(graph.edge.bias.detach()))
             self._layers = [_Attention(layer, norm) for layer, norm in zip(graph.layers, graph.norms, strict=True)]
         self._node = graph.inward.out_features
         self._width = decomposer.child.out_features
+        self._by_size: dict[int, _Fixed] = {}
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[list[list[float]]]:
         """Edge probabilities of each candidate, whose embeddings are still with it."""
@@ -60,35 +73,54 @@ class QuickGraph:
 
     def _probabilities(self, subtasks: Array, mask: Bools) -> Array:
         count, size, width = subtasks.shape
-        mapped = product(subtasks.reshape(-1, width), self._first) + self._first_bias
-        entry = mapped[:, : self._node].reshape(count, size, -1)  # (C, S, node)
-        child, parent = (
-            mapped[:, at : at + self._width].reshape(count, size, -1) for at in (self._node, self._node + self._width)
-        )
-        likely = sigmoid(parent @ child.transpose(0, 2, 1) / np.float32(self._width**0.5))  # (C, S, S) [parent][child]
-        likely *= np.triu(np.ones((size, size), dtype=np.float32), 1)
-        pairs = mask[:, :, None] & mask[:, None, :] & ~np.eye(size, dtype=np.bool_)
-        both = likely + likely.transpose(0, 2, 1)
+        fixed = self._fixed(size)
+        mapped = product(subtasks.reshape(-1, width), self._first)
+        mapped += self._first_bias
+        mapped = mapped.reshape(count, size, -1)
+        entry = mapped[..., : self._node]  # (C, S, node)
+        child, parent = mapped[..., self._node : self._node + self._width], mapped[..., self._node + self._width :]
+        odds = parent @ child.transpose(0, 2, 1)  # (C, S, S) [parent][child]
+        odds /= np.float32(self._width**0.5)
+        likely = sigmoid(odds)
+        likely *= fixed.earlier
+        pairs = mask[:, :, None] & mask[:, None, :] & fixed.others
+        known, barred = _heard(likely + likely.transpose(0, 2, 1), pairs, fixed)
         nodes = entry
         for layer in self._layers:
-            nodes = nodes + gelu(layer(nodes, both, pairs))
+            nodes = nodes + gelu(layer(nodes, known, barred))
         joined = np.concatenate([nodes, entry], axis=-1).reshape(count * size, -1)
-        ends = (product(joined, self._second) + self._second_bias).reshape(count, size, 2, self._node)
-        source, target = np.triu_indices(size, 1)  # forward pairs only: the others are never edges
+        ends = product(joined, self._second)
+        ends += self._second_bias
+        ends = ends.reshape(count, size, 2, self._node)
+        source, target = fixed.source, fixed.target  # forward pairs only: the others are never edges
         together = (nodes[:, source] * nodes[:, target]).reshape(-1, self._node)  # (C * pairs, node)
-        clipped = np.clip(likely[:, source, target], 1e-4, 1 - 1e-4)
-        odds = np.log(clipped / (1 - clipped)) / 4
-        said = np.stack([odds, likely[:, source, target]], axis=-1) @ self._dependency  # (C, pairs, node)
-        inner = (
-            ends[:, source, 0]
-            + ends[:, target, 1]
-            + product(together, self._product).reshape(count, len(source), self._node)
-            + self._distance[target - source + self._network.graph.max_subtasks]
-            + said
-        )
+        chance = likely[:, source, target]
+        clipped = np.minimum(np.maximum(chance, _LEAST), 1 - _LEAST)
+        said = np.stack([np.log(clipped / (1 - clipped)) / 4, chance], axis=-1) @ self._dependency  # (C, pairs, node)
+        inner = product(together, self._product).reshape(count, len(source), self._node)
+        inner += ends[:, source, 0]
+        inner += ends[:, target, 1]
+        inner += fixed.distance
+        inner += said
         out = np.zeros((count, size, size), dtype=np.float32)
         out[:, source, target] = sigmoid(gelu(inner) @ self._edge[0] + self._edge[1])
-        return np.asarray(out * pairs)
+        out *= pairs
+        return out
+
+    def _fixed(self, size: int) -> _Fixed:
+        """What the number of nodes alone decides; made once."""
+        found = self._by_size.get(size)
+        if found is None:
+            source, target = np.triu_indices(size, 1)
+            found = self._by_size[size] = _Fixed(
+                earlier=np.triu(np.ones((size, size), dtype=np.float32), 1),
+                own=np.eye(size, dtype=np.bool_),
+                others=~np.eye(size, dtype=np.bool_),
+                source=source,
+                target=target,
+                distance=self._distance[target - source + self._network.graph.max_subtasks],
+            )
+        return found
 
 
 class _Attention:
@@ -98,23 +130,31 @@ class _Attention:
         assert isinstance(norm, nn.LayerNorm)
         parts = {name: part.detach() for name, part in layer.named_parameters()}
         self._norm = (norm.weight.detach().numpy(), norm.bias.detach().numpy(), norm.eps)
-        self._map = parts["lin.weight"].T.contiguous()
-        self._ends = torch.stack([parts["att_src"][0, 0], parts["att_dst"][0, 0]]).T.contiguous().numpy()  # (node, 2)
-        self._edge = float((parts["lin_edge.weight"][:, 0] * parts["att_edge"][0, 0]).sum())
+        mapped = parts["lin.weight"].T  # (node, node)
+        ends = torch.stack([parts["att_src"][0, 0], parts["att_dst"][0, 0]]).T  # (node, 2)
+        self._map = torch.cat([mapped, mapped @ ends], dim=1).contiguous()
+        self._edge = np.float32((parts["lin_edge.weight"][:, 0] * parts["att_edge"][0, 0]).sum())
         self._bias = parts["bias"].numpy()
 
-    def __call__(self, nodes: Array, weight: Array, pairs: Bools) -> Array:
-        _, size, width = nodes.shape
-        mapped = product(layer_norm(nodes, *self._norm).reshape(-1, width), self._map).reshape(nodes.shape)
-        ends = mapped @ self._ends  # (C, S, 2)
-        known = np.where(pairs, weight, 0.0).astype(np.float32)
-        own = known.sum(axis=-1) / np.maximum(pairs.sum(axis=-1), 1)  # every node hears itself as well
-        known[:, np.arange(size), np.arange(size)] += own
-        logits = ends[:, :, None, 1] + ends[:, None, :, 0] + self._edge * known
-        logits = np.where(logits > 0, logits, np.float32(0.2) * logits)
-        heard = pairs | np.eye(size, dtype=np.bool_)
-        shares = softmax(np.where(heard, logits, np.float32(-1e9)))  # (C, S, S) [target][source]
-        return np.asarray(shares @ mapped + self._bias)
+    def __call__(self, nodes: Array, known: Array, barred: Array) -> Array:
+        count, size, width = nodes.shape
+        mapped = product(layer_norm(nodes, *self._norm).reshape(-1, width), self._map).reshape(count, size, -1)
+        logits = self._edge * known
+        logits += mapped[:, :, None, -1]
+        logits += mapped[:, None, :, -2]
+        logits = np.maximum(logits, _SLOPE * logits)
+        logits += barred
+        heard = softmax(logits) @ mapped[..., :-2]  # (C, S, node), rows of the shares are targets
+        heard += self._bias
+        return np.asarray(heard)
+
+
+def _heard(both: Array, pairs: Bools, fixed: _Fixed) -> tuple[Array, Array]:
+    """Weights of the messages [C, S, S], and what bars those that there are not; every node hears itself as well."""
+    known = both * pairs
+    count = np.maximum(np.add.reduce(pairs, axis=-1, dtype=np.float32), 1)
+    known[:, fixed.own] += np.add.reduce(known, axis=-1) / count
+    return known, np.where(pairs | fixed.own, np.float32(0), _BARRED)
 
 
 def _by_torch(network: PlannerNetwork, subtasks: torch.Tensor, mask: torch.Tensor) -> list[list[list[float]]]:
