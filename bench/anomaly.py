@@ -3,8 +3,8 @@
 python -m bench.anomaly --out report.json [--seeds N] [--workers N] [--calls N]
 
 Workers are simulated (`anomaly_world`); detectors learn from the same calls of well workers, and each has its
-threshold from the same validation calls at the stated rate of alarms in 1,000. Faults and false alarms are measured on
-streams that nobody saw.
+threshold from the same calls, by the same rule, at the stated rate of alarms in 1,000. Faults and false alarms are
+measured on streams that nobody saw.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def _one_seed(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     expectations = trained.model.expectations
     part = options.calls * 3 // 5, options.calls * 4 // 5
-    learned = np.concatenate([features_of(each[: part[0]], expectations) for each in by_worker])
+    taught = [each[: part[0]] for each in by_worker]
+    learned = np.concatenate([features_of(each, expectations) for each in taught])
     validation = [each[part[0] : part[1]] for each in by_worker]
     well = [stream(worker, options.calls, 7_000_000 + 1000 * seed + n) for n, worker in enumerate(workers)]
     sick = {
@@ -96,7 +97,9 @@ def _one_seed(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     }
     methods = {}
     for name, score in _scores(trained.model.detector, learned, expectations, seed).items():
-        threshold = calibrated([score(each) for each in validation], options.false_alarms)
+        threshold = calibrated(
+            [score(each) for each in validation], options.false_alarms, learned=[score(each) for each in taught]
+        )
         methods[name] = _measured(score, threshold, well, sick)
     return {
         "methods": methods,

@@ -130,6 +130,22 @@ def test_the_threshold_keeps_to_the_stated_rate() -> None:
     assert calibrated([scores[:1000]], per_1000=0.5) == pytest.approx(1.1), "too few calls: nothing is allowed"
 
 
+def test_a_tail_reaches_beyond_what_was_counted() -> None:
+    """Peaks every 64 calls whose logarithm is exponential: the threshold is where the tail says, by hand."""
+    rng = np.random.default_rng(3)
+    calls = 64 * 400
+    heights = np.exp(0.2 * rng.exponential(size=400))
+    scores = np.full(calls, 0.5)
+    scores[10::64] = heights
+    found = calibrated([scores], per_1000=0.5)
+    # .4 of .5 in 1,000 calls is .0128 a stretch of 64; P(height > t) = t ** (-1 / .2).
+    assert found == pytest.approx(0.0128**-0.2, rel=0.1)
+    assert alarms([scores], found) < 0.5 * calls / 1000
+    few = scores[: 64 * 20]
+    assert calibrated([few], per_1000=0.5) == pytest.approx(1.1 * few.max()), "twenty stretches show no tail"
+    assert calibrated([few], per_1000=0.5, learned=[scores]) == pytest.approx(found, rel=0.05)
+
+
 def test_neighbouring_calls_are_one_alarm() -> None:
     assert alarms([np.array([0.0, 2.0, 2.0, 0.0, 2.0] + [0.0] * 100 + [2.0])], 1.0) == 2
 
