@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 LEVELS = 30
 BINS = 32
+FEWEST_IN_BIN = 20
+"""On few rows there are fewer bins: ends of bins that three values each fell between describe these values only."""
 CODES = 34
 """Codes of every column: 0..31 bins or levels, then `OTHER` and `NULL`."""
 OTHER = 32
@@ -212,7 +214,8 @@ def fit_column(name: str, raw: Raw, *, allow_id: bool = True) -> Column:
         if kind == "category" or (kind == "constant" and len(distinct)):
             edges, names = distinct, tuple(f"{value:g}" for value in distinct)
         elif kind == "number":
-            edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+            bins = int(np.clip(len(values) // FEWEST_IN_BIN, 4, BINS))
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
             knots, scores, scale = _knots(values)
     else:
         kind, level_hashes, level_codes, names = _fit_texts(name, raw, present, allow_id=allow_id)
