@@ -48,6 +48,8 @@ CANDIDATES_PER_REFERENCE = 25
 GENERATIONS = 10
 FEWEST_ROWS = 40
 _FEWEST_LEFT = 20
+_JUDGED_ROWS = 3_000
+_MOST_LINEAGES = 3
 
 
 class Parts(NamedTuple):
@@ -179,15 +181,39 @@ def damage(
 
 
 def recursion(profile: ReferenceProfile, parts: Parts, kind: str, settings: GateSettings, seed: int) -> dict[str, Any]:
-    """Judge tables that models made of tables that models made."""
-    rng = np.random.default_rng([seed, 3])
-    points = [(0.0, judge(profile, parts.candidate, settings))]
+    """Judge tables that models made of tables that models made.
+
+    A generation is as large as the reference and is judged whole, in pieces of the candidate's size; on few rows
+    several lineages are followed. Scores are means; a generation counts as noticed when every piece of it is.
+    """
     rows = len(parts.candidate)
-    points += [
-        (float(place), judge(profile, table.iloc[:rows], settings))
-        for place, table in enumerate(generations(parts.reference, kind, GENERATIONS, rng), start=1)
-    ]
-    return curve(points)
+    lineages = int(np.clip(-(-_JUDGED_ROWS // rows), 1, _MOST_LINEAGES))
+    points = [(0, [judge(profile, parts.candidate, settings)])]
+    points += [(place, []) for place in range(1, GENERATIONS + 1)]
+    for lineage in range(lineages):
+        rng = np.random.default_rng([seed, 3, lineage])
+        for place, table in enumerate(generations(parts.reference, kind, GENERATIONS, rng), start=1):
+            ends = range(0, len(table) - rows + 1, rows)
+            points[place][1].extend(judge(profile, table.iloc[begin : begin + rows], settings) for begin in ends)
+    means = [(float(place), _mean([found.collapse for found in each])) for place, each in points]
+    return {
+        "spearman": _spearman(means),
+        "first_warn": _first(points, ("warn", "rejected")),
+        "first_reject": _first(points, ("rejected",)),
+        "scores": {str(place): score for place, score in means},
+        "lineages": lineages,
+    }
+
+
+def _mean(scores: list[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _first(points: list[tuple[int, list[Judgement]]], verdicts: tuple[str, ...]) -> float | None:
+    """Return the first generation of which every piece has one of the verdicts."""
+    hit = (place for place, each in points[1:] if all(found.decision.verdict in verdicts for found in each))
+    return next((float(place) for place in hit), None)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

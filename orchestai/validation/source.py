@@ -22,7 +22,8 @@ TableLike = Any
 """A path, a `pyarrow.Table`, a pandas or polars frame, or an object with `.batches()`."""
 
 
-KEPT_BYTES = 96 << 20
+KEPT_BYTES = 512 << 20
+"""Decoded files of up to this size stay in memory from the first pass to the last: none is decoded twice."""
 
 
 class Source:
