@@ -183,18 +183,17 @@ def damage(
 def recursion(profile: ReferenceProfile, parts: Parts, kind: str, settings: GateSettings, seed: int) -> dict[str, Any]:
     """Judge tables that models made of tables that models made.
 
-    A generation is as large as the reference and is judged whole, in pieces of the candidate's size; on few rows
-    several lineages are followed. Scores are means; a generation counts as noticed when every piece of it is.
+    A generation is as large as the reference and is judged whole; of few rows several lineages are followed, for a
+    single one then shows its sampling more than its fate. Scores are means, and a generation counts as noticed when
+    that of every lineage is.
     """
-    rows = len(parts.candidate)
-    lineages = int(np.clip(-(-_JUDGED_ROWS // rows), 1, _MOST_LINEAGES))
+    lineages = int(np.clip(-(-_JUDGED_ROWS // len(parts.reference)), 1, _MOST_LINEAGES))
     points = [(0, [judge(profile, parts.candidate, settings)])]
     points += [(place, []) for place in range(1, GENERATIONS + 1)]
     for lineage in range(lineages):
         rng = np.random.default_rng([seed, 3, lineage])
         for place, table in enumerate(generations(parts.reference, kind, GENERATIONS, rng), start=1):
-            ends = range(0, len(table) - rows + 1, rows)
-            points[place][1].extend(judge(profile, table.iloc[begin : begin + rows], settings) for begin in ends)
+            points[place][1].append(judge(profile, table, settings))
     means = [(float(place), _mean([found.collapse for found in each])) for place, each in points]
     return {
         "spearman": _spearman(means),
@@ -211,7 +210,7 @@ def _mean(scores: list[float | None]) -> float | None:
 
 
 def _first(points: list[tuple[int, list[Judgement]]], verdicts: tuple[str, ...]) -> float | None:
-    """Return the first generation of which every piece has one of the verdicts."""
+    """Return the first generation of which every lineage has one of the verdicts."""
     hit = (place for place, each in points[1:] if all(found.decision.verdict in verdicts for found in each))
     return next((float(place) for place in hit), None)
 
