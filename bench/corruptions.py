@@ -49,7 +49,7 @@ def label_flips(label: str) -> Corruption:
 
     def apply(frame: pd.DataFrame, level: float, rng: np.random.Generator) -> pd.DataFrame:
         out = frame.copy()
-        values = out[label].to_numpy().copy()
+        values = out[label].to_numpy(dtype=object).copy()
         if pd.api.types.is_numeric_dtype(out[label]) and out[label].nunique() > 20:
             group = pd.qcut(out[label].rank(method="first"), 4, labels=False).to_numpy()
         else:
@@ -59,7 +59,7 @@ def label_flips(label: str) -> Corruption:
         distinct: dict[Any, Any] = {g: pd.unique(pool) for g, pool in pools.items()}
         for row in victims:
             values[row] = rng.choice(distinct[group[row]])
-        out[label] = values
+        out[label] = pd.Series(values, index=out.index).infer_objects()
         return out
 
     return apply
@@ -72,11 +72,15 @@ def junk(frame: pd.DataFrame, level: float, rng: np.random.Generator) -> pd.Data
     for name in out.columns:
         column = out[name]
         values = column.to_numpy().copy()
-        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and column.nunique() > 10:
-            drawn = rng.uniform(column.min(), column.max(), len(victims))
+        known = np.asarray(pd.unique(column.dropna()))
+        if not len(known):
+            continue
+        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        if numeric and len(known) > 10 and np.isfinite(float(column.max()) - float(column.min())):
+            drawn = rng.uniform(float(column.min()), float(column.max()), len(victims))
             values[victims] = np.round(drawn) if pd.api.types.is_integer_dtype(column) else drawn
         else:
-            values[victims] = rng.choice(np.asarray(pd.unique(column.dropna())), len(victims))
+            values[victims] = rng.choice(known, len(victims))
         out[name] = values
     return out
 
@@ -118,7 +122,7 @@ def ranks_of(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
     """Return normal scores of every column (n, columns); missing values in the middle."""
     from scipy.special import ndtri
 
-    ranks = frame.apply(lambda c: pd.Series(pd.factorize(c)[0]) if not pd.api.types.is_numeric_dtype(c) else c)
+    ranks = frame.apply(lambda c: c if pd.api.types.is_numeric_dtype(c) else pd.Series(pd.factorize(c)[0], c.index))
     shares = ranks.rank(pct=True).fillna(0.5).to_numpy() - 0.5 / len(frame)
     return np.asarray(ndtri(shares.clip(1e-3, 1 - 1e-3)))
 
@@ -130,15 +134,30 @@ def spectral(label: str | None) -> Corruption:
         del rng
         out = frame.copy()
         names = numeric_columns(frame, label)
-        table = out[names].astype(float)
-        filled = table.fillna(table.mean())
-        mean, spread = filled.mean(), filled.std().replace(0, 1)
-        scaled = ((filled - mean) / spread).to_numpy()
-        _, _, axes = np.linalg.svd(scaled, full_matrices=False)
-        keep = max(1, len(names) - round(level * len(names)))
-        back = scaled @ axes[:keep].T @ axes[:keep]
-        if keep < len(names):
-            out[names] = back * spread.to_numpy() + mean.to_numpy()
+        scaled, mean, spread = _scaled(frame, names)
+        _, strength, axes = np.linalg.svd(scaled, full_matrices=False)
+        count = _rank(strength)
+        keep = max(1, count - round(level * count))
+        if keep < count:
+            out[names] = scaled @ axes[:keep].T @ axes[:keep] * spread + mean
         return out
 
     return apply
+
+
+def axes_of(frame: pd.DataFrame, label: str | None) -> int:
+    """Return the number of directions in which the numbers vary; 0 without numbers."""
+    names = numeric_columns(frame, label)
+    return _rank(np.linalg.svd(_scaled(frame, names)[0], compute_uv=False)) if names else 0
+
+
+def _scaled(frame: pd.DataFrame, names: list[str]) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return scaled columns, missing values in the middle (n, k), their means and spreads (k,)."""
+    table = frame[names].astype(float)
+    filled = table.fillna(table.mean())
+    mean, spread = filled.mean().to_numpy(), filled.std().replace(0, 1).to_numpy()
+    return (filled.to_numpy() - mean) / spread, mean, spread
+
+
+def _rank(strength: np.ndarray[Any, Any]) -> int:
+    return int((strength > 1e-9 * strength.max(initial=0.0)).sum())

@@ -32,7 +32,8 @@ class Numbers:
                 columns.append(pd.factorize(self._frame[name], sort=True)[0].astype(float))
             else:
                 values = self._frame[name].to_numpy(dtype=float, na_value=np.nan)
-                columns.append(np.where(np.isnan(values), np.nanmean(values), values))
+                known = values[~np.isnan(values)]
+                columns.append(np.where(np.isnan(values), known.mean() if len(known) else 0.0, values))
         return np.stack(columns, axis=1)
 
     def frame(self, matrix: Matrix) -> pd.DataFrame:

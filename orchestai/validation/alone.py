@@ -34,7 +34,7 @@ def measure_alone(
         settings: Thresholds.
     """
     found: dict[str, DimensionScore] = {name: not_measurable(_NO_REFERENCE) for name in DIMENSIONS}
-    limits = {"warn": settings.warn_threshold, "critical": settings.critical_threshold}
+    limits = {"warn": settings.warn_threshold, "critical": settings.critical_threshold, "beyond": 0.0}
     repeated = state.exact.repeated_share()
     limit = natural + _SLACK
     reading = _reading("repeated rows", repeated, limit) if limit < 0.5 else None

@@ -16,6 +16,9 @@ from orchestai.validation.result import DimensionScore, Reading
 
 SATURATED = 0.5
 """A statistic whose healthy draws reach half of its worst value tells nothing on this many rows."""
+BEYOND = 0.8
+"""Healthy deviations beyond its limit from which a statistic warns: with one chance in twenty for each of eight
+dimensions, every third healthy table would. From 1 - 0.05 / k to 1 - 0.05 / 8k it is 0.75 to 0.85 deviations."""
 
 
 def calibrated(name: str, value: float, null: NDArray[np.float64], worst: float, *, family: int = 1) -> Reading | None:
@@ -35,6 +38,15 @@ def calibrated(name: str, value: float, null: NDArray[np.float64], worst: float,
     return Reading(name=name, value=float(value), q95=limit, worst=float(worst), effect=effect, noise=float(null.std()))
 
 
+def unseen(rng: np.random.Generator, draws: int, rows: int, known: int) -> NDArray[np.float64]:
+    """Return the share of events in healthy tables of `rows` rows that `known` rows are too few to rule out (draws,).
+
+    That none was seen does not make the rate zero: it is drawn from its posterior under Jeffreys' prior.
+    """
+    rate = rng.gamma(0.5, 1.0, draws) / max(known, 1)
+    return np.asarray(rng.poisson(rate * rows) / max(rows, 1))
+
+
 def score_of(effect: float) -> float:
     """Return `100 (1 - e)^2`."""
     return 100.0 * (1.0 - effect) ** 2
@@ -52,6 +64,7 @@ def dimension(
     critical: float,
     nothing: str,
     detail: dict[str, object] | None = None,
+    beyond: float = BEYOND,
 ) -> DimensionScore:
     """Return the score of a dimension: that of its effects together.
 
@@ -61,13 +74,15 @@ def dimension(
         critical: Score below which it is critical.
         nothing: Why nothing is measured, if nothing is.
         detail: Figures beside the score.
+        beyond: Healthy deviations beyond its limit from which one of the statistics warns.
     """
     found = tuple(reading for reading in readings if reading is not None)
     if not found:
         return not_measurable(nothing, detail)
     top = max(found, key=lambda reading: reading.effect)
     score = score_of(joint_effect([reading.effect for reading in found]))
-    status = "critical" if score < critical else "warn" if score < warn else "ok"
+    rare = any(reading.value > reading.q95 + beyond * reading.noise for reading in found)
+    status = "critical" if score < critical else "warn" if score < warn and rare else "ok"
     reason = (
         "all within what healthy draws show"
         if top.effect == 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestai.validation.hashing import Hashes, hash_numbers, hash_texts, mix, null_hash
+from orchestai.validation.lookup import Curve, Lookup
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +21,8 @@ Floats = NDArray[np.float64]
 
 LEVELS = 30
 BINS = 32
+FEWEST_IN_BIN = 20
+"""On few rows there are fewer bins: ends of bins that three values each fell between describe these values only."""
 CODES = 34
 """Codes of every column: 0..31 bins or levels, then `OTHER` and `NULL`."""
 OTHER = 32
@@ -125,6 +129,14 @@ class Column:
     shares: Floats
     has_null: bool
 
+    @cached_property
+    def _bins(self) -> Lookup:
+        return Lookup(self.edges)
+
+    @cached_property
+    def _curve(self) -> Curve:
+        return Curve(self.knots, self.scores)
+
     @property
     def used(self) -> bool:
         """Whether geometry looks at it."""
@@ -135,13 +147,15 @@ class Column:
         if self.numeric:
             values = raw.numbers if raw.numbers is not None else texts_as_numbers(raw)
             bad = ~np.isfinite(values)
-            if self.kind == "category":
-                place = np.searchsorted(self.edges, values).clip(0, max(len(self.edges) - 1, 0))
-                found = np.where(self.edges[place] == values, place, OTHER) if len(self.edges) else place
-            else:
-                found = np.searchsorted(self.edges, values, side="right")
-            found = np.where(bad, OTHER, found)
-            return np.where(raw.null, NULL, found).astype(np.int16)
+            values = np.where(bad, 0.0, values) if bad.any() else values
+            found = self._bins(values)
+            if self.kind == "category":  # then the edges are the values themselves
+                found = (found - 1).clip(0)
+                found[self.edges[found] != values] = OTHER
+            found = found.astype(np.int16)
+            found[bad] = OTHER
+            found[raw.null] = NULL
+            return found
         if raw.levels is None:
             raw = _numbers_as_texts(raw)
         if self.kind == "text":
@@ -168,16 +182,20 @@ class Column:
         if self.kind == "text":
             return _project_texts(raw)
         values = raw.numbers if raw.numbers is not None else texts_as_numbers(raw)
-        score = self.normal_scores(np.where(np.isfinite(values), values, self.knots[len(self.knots) // 2]))
-        score = np.where(np.isposinf(values), _REACH + self.scores[-1], score)
-        score = np.where(np.isneginf(values), self.scores[0] - _REACH, score)
+        known = np.isfinite(values)
+        if known.all():
+            score = self.normal_scores(values)
+        else:
+            score = self.normal_scores(np.where(known, values, self.knots[len(self.knots) // 2]))
+            score[np.isposinf(values)] = _REACH + self.scores[-1]
+            score[np.isneginf(values)] = self.scores[0] - _REACH
         if not self.has_null:
             return score.astype(np.float32)[:, None]
         return np.stack([score, np.where(raw.null, 1.5, 0.0)], axis=1).astype(np.float32)
 
     def normal_scores(self, values: Floats) -> Floats:
         """Return the normal score of each value; beyond the reference it goes on in units of `scale` to +-3 more."""
-        inside = np.interp(values, self.knots, self.scores)
+        inside = self._curve(values)
         low, high = self.knots[0], self.knots[-1]
         if values.size and (values.min() < low or values.max() > high):
             # Differences of numbers near the largest double overflow to infinity, and are clipped like any far value.
@@ -212,7 +230,8 @@ def fit_column(name: str, raw: Raw, *, allow_id: bool = True) -> Column:
         if kind == "category" or (kind == "constant" and len(distinct)):
             edges, names = distinct, tuple(f"{value:g}" for value in distinct)
         elif kind == "number":
-            edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+            bins = int(np.clip(len(values) // FEWEST_IN_BIN, 4, BINS))
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
             knots, scores, scale = _knots(values)
     else:
         kind, level_hashes, level_codes, names = _fit_texts(name, raw, present, allow_id=allow_id)
@@ -221,7 +240,7 @@ def fit_column(name: str, raw: Raw, *, allow_id: bool = True) -> Column:
         np.zeros(CODES), bool(raw.null.any()),
     )  # fmt: skip
     shares = np.bincount(fitted.codes(raw), minlength=CODES) / max(rows, 1) if fitted.used else np.zeros(CODES)
-    return Column(**{**fitted.__dict__, "shares": shares})
+    return replace(fitted, shares=shares)
 
 
 def _number_kind(name: str, given: Floats, values: Floats, distinct: Floats, *, allow_id: bool) -> Kind:

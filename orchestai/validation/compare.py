@@ -31,7 +31,7 @@ class Comparison:
         table_summary: Means over `table`.
         reference_summary: Means over `reference`.
         null_tables: Healthy draws of the size of the table.
-        null_references: Healthy draws of the size of the reference, one for each of `null_tables`.
+        null_references: The reference, once for each of `null_tables`.
         table_state: Finished state of the whole table.
         reference_state: Finished state of the whole reference.
         holdout: Nearest distances of the holdout's rows to the reference, or None.

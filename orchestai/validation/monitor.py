@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import threading
@@ -11,6 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _INTERVAL_S = 0.05
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 class Monitor:
@@ -27,7 +34,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin."""
-        self._started, self._cpu = time.perf_counter(), time.process_time()
+        self._started, self._cpu = time.perf_counter(), cpu_seconds()
         self._thread.start()
 
     def stop(self) -> None:
@@ -43,8 +50,8 @@ class Monitor:
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU seconds of all threads since the start."""
-        return time.process_time() - self._cpu
+        """CPU seconds since the start: of all threads, and of the processes that read files, if they have ended."""
+        return cpu_seconds() - self._cpu
 
     @property
     def gpu_utilization(self) -> float | None:

@@ -17,7 +17,7 @@ from orchestai.validation.settings import GateSettings
 from orchestai.validation.source import Source
 from orchestai.validation.space import Space, fit_space
 from orchestai.validation.states.table import SampleRows, TableState
-from orchestai.validation.summary import Described, MarkBins, Summary, draw_weights, fit_bins, summarize
+from orchestai.validation.summary import Described, MarkBins, Summary, draw_weights, fit_bins, repeated, summarize
 from orchestai.validation.target import Target, choose_target, guess_label
 
 if TYPE_CHECKING:
@@ -132,10 +132,10 @@ class ReferenceProfile:
         )
 
     def null_draws(self, rows: int) -> tuple[Summary, Summary]:
-        """Return pairs of healthy draws, of the table's and of the reference's size.
+        """Return healthy draws of the table's size, and the reference beside each of them.
 
-        Both are drawn with replacement from the reference: so each pair differs by as much as two samples of
-        these sizes from one origin do.
+        The draws vary by as much as samples of both sizes from one origin do; the reference stays what it is, for
+        bins, axes and cells were fitted to it, and a new table is always a little worse described by them.
         """
         if rows not in self._nulls:
             assert self.space is not None
@@ -144,7 +144,7 @@ class ReferenceProfile:
             draws, own = self.settings.null_draws, self.described.rows
             cells = self.space.kinds
             tables = summarize(self.described, cells, draw_weights(rng, own, rows, draws))
-            references = summarize(self.described, cells, draw_weights(rng, own, own, draws))
+            references = repeated(summarize(self.described, cells), draws)
             self._nulls[rows] = tables._replace(rows=rows), references
             while len(self._nulls) > 4:
                 self._nulls.popitem(last=False)
@@ -225,7 +225,7 @@ def _describe(profile: ReferenceProfile, rows: SampleRows, index: NDArray[np.int
         own_probability = np.where(classes >= 0, picked, np.nan).astype(np.float32)
     cell = np.where(third <= profile.reach, space.cell_of(points), len(space.cells))
     plain = Described(
-        index, rows.codes, points, space.kernel_features(points), cell, nearest, third,
+        index, rows.codes, points, points.clip(*space.bounds), space.kernel_features(points), cell, nearest, third,
         gradient, own_probability, probabilities, classes, {},
     )  # fmt: skip
     return plain if own else _marked(profile, plain)

@@ -22,6 +22,10 @@ TableLike = Any
 """A path, a `pyarrow.Table`, a pandas or polars frame, or an object with `.batches()`."""
 
 
+KEPT_BYTES = 512 << 20
+"""Decoded files of up to this size stay in memory from the first pass to the last: none is decoded twice."""
+
+
 class Source:
     """A table that can be read again and again in batches.
 
@@ -40,11 +44,21 @@ class Source:
         self._data = _open(data, format)
         self.rejected_lines = len(getattr(self._data, "rejected", ()) or ())
         self.renamed: tuple[str, ...] = ()
+        self._kept: list[pa.RecordBatch] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, made distinct; no row is read where the data declare them."""
+        schema = getattr(self._data, "schema", None)
+        if schema is None:
+            first = next(self._raw(), None)
+            schema = first.schema if first is not None else None
+        return [] if schema is None else self._distinct([str(name) for name in schema.names])
 
     def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield batches with the number of the row that each begins at; columns have distinct names."""
         offset = 0
-        for batch in self._raw():
+        for batch in self._batches():
             for start in range(0, batch.num_rows, self._chunk_rows):
                 piece = _without_views(batch.slice(start, self._chunk_rows))
                 yield offset, self._with_distinct_names(piece)
@@ -65,6 +79,20 @@ class Source:
                 writer.write_batch(pa.RecordBatch.from_arrays([_compact(c) for c in batch.columns], batch.schema.names))
             digest.update(sink.getvalue())
         return digest.hexdigest()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield batches; those of a file that is small once it is decoded are kept, and no process reads it again."""
+        if self._kept is not None or self._path is None:
+            yield from self._kept if self._kept is not None else self._raw()
+            return
+        kept: list[pa.RecordBatch] | None = []
+        size = 0
+        for batch in self._raw():
+            size += batch.nbytes
+            if kept is not None:
+                kept = [*kept, batch] if size <= KEPT_BYTES else None
+            yield batch
+        self._kept = kept
 
     def _raw(self) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -89,6 +117,10 @@ class Source:
             return batch
         import pyarrow as pa
 
+        return pa.RecordBatch.from_arrays(batch.columns, names=self._distinct(names))
+
+    def _distinct(self, names: list[str]) -> list[str]:
+        """Return the names with numbers behind those that occur again, and note them."""
         taken: set[str] = set(names)
         fresh: list[str] = []
         for place, name in enumerate(names):
@@ -97,7 +129,7 @@ class Source:
                 candidate, count = f"{name}__{count}", count + 1
             fresh.append(candidate)
         self.renamed = tuple(new for old, new in zip(names, fresh, strict=True) if old != new)
-        return pa.RecordBatch.from_arrays(batch.columns, names=fresh)
+        return fresh
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:

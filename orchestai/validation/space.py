@@ -17,6 +17,7 @@ AXES = 32
 KERNEL_FEATURES = 256
 NEIGHBOURS = 3
 _GROUP = 32
+_SPREADS = 4.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Space:
         directions: Frequencies of the random Fourier features (d, KERNEL_FEATURES).
         phases: Their phases (KERNEL_FEATURES,).
         points: The reference sample along the axes (m, d).
+        bounds: Ends of where nearly all of it lies (2, d).
         label_table: Features of each code of the label (CODES, classes), or None.
         label_place: Place of the label in the codes.
     """
@@ -42,6 +44,7 @@ class Space:
     directions: Matrix
     phases: Matrix
     points: Matrix
+    bounds: Matrix
     label_table: Matrix | None
     label_place: int | None
 
@@ -98,7 +101,15 @@ def fit_space(encoder: Encoder, sample: SampleRows, *, seed: int) -> Space | Non
     width = max(float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.0, 1e-6) / 2
     directions = rng.standard_normal((len(spread), KERNEL_FEATURES)).astype(np.float32) / np.float32(width)
     phases = rng.uniform(0, 2 * np.pi, KERNEL_FEATURES).astype(np.float32)
-    return Space(center, axes, spread, cells, directions, phases, points, table, place)
+    return Space(center, axes, spread, cells, directions, phases, points, _bounds(points), table, place)
+
+
+def _bounds(points: Matrix) -> Matrix:
+    """Return the ends of 99 % of the points along each axis, or of four spreads of their middle (2, d)."""
+    outer, inner = np.quantile(points, [0.005, 0.995], axis=0), np.quantile(points, [0.1, 0.9], axis=0)
+    reach = _SPREADS * (inner[1] - inner[0]) / 2.56
+    middle = np.median(points, axis=0)
+    return np.stack([np.minimum(outer[0], middle - reach), np.maximum(outer[1], middle + reach)]).astype(np.float32)
 
 
 def nearest_cell(points: Matrix, cells: Matrix) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ class Described:
         index: Row number (n,).
         codes: Codes of all used columns (n, columns).
         points: Along the principal axes (n, d).
+        bounded: The same, drawn back to where nearly all of the reference lies along each axis (n, d).
         kernel: Random Fourier features (n, KERNEL_FEATURES).
         cell: k-means cell (n,).
         nearest: Distance to the nearest row of the reference (n,).
@@ -38,6 +39,7 @@ class Described:
     index: NDArray[np.int64]
     codes: NDArray[np.int16]
     points: NDArray[np.float32]
+    bounded: NDArray[np.float32]
     kernel: NDArray[np.float32]
     cell: NDArray[np.int64]
     nearest: NDArray[np.float32]
@@ -59,6 +61,7 @@ class Described:
             index=self.index[places],
             codes=self.codes[places],
             points=self.points[places],
+            bounded=self.bounded[places],
             kernel=self.kernel[places],
             cell=self.cell[places],
             nearest=self.nearest[places],
@@ -128,10 +131,12 @@ def summarize(described: Described, cells: int, weights: NDArray[np.float32] | N
     for place in range(described.codes.shape[1]):
         columns[:, place] = _shares(w, described.codes[:, place], CODES)
     kernel = (w @ described.kernel).astype(np.float64)
-    mean = w @ described.points
-    axes = described.points.shape[1]
+    # Bounded: a single row far out along a weak axis would be all of its variance, in one table and not in the next.
+    points = described.bounded
+    mean = w @ points
+    axes = points.shape[1]
     upper = np.triu_indices(axes)
-    products = described.points[:, upper[0]] * described.points[:, upper[1]]  # (n, d (d + 1) / 2)
+    products = points[:, upper[0]] * points[:, upper[1]]  # (n, d (d + 1) / 2)
     flat = w @ products
     moment = np.zeros((len(w), axes, axes))
     moment[:, upper[0], upper[1]] = flat
@@ -154,9 +159,28 @@ def first_draw(summary: Summary) -> Summary:
     )
 
 
+def repeated(summary: Summary, draws: int) -> Summary:
+    """Return the same means for each of `draws` draws, without a copy in memory."""
+
+    def of(values: Array) -> Array:
+        return np.broadcast_to(values, (draws, *values.shape))
+
+    marks = {name: of(values) for name, values in summary.marks.items()}
+    return Summary(of(summary.columns), of(summary.cells), of(summary.kernel), of(summary.moment), marks, summary.rows)
+
+
 def draw_weights(rng: np.random.Generator, rows: int, size: int, draws: int) -> NDArray[np.float32]:
-    """Return how often each of `rows` rows occurs in draws of `size` rows with replacement (draws, rows)."""
-    return rng.multinomial(size, np.full(rows, 1 / rows), size=draws).astype(np.float32)
+    """Return how often each row of a sample occurs in healthy tables of `size` rows (draws, rows).
+
+    What is known of the origin is the sample, so each draw first redraws the origin from it, and then the table from
+    that origin. Beside the sample as it is, such a table differs by what both samples' sizes let expect, and by what
+    bins, axes and cells that were fitted to the sample add to it: of two redraws of the sample each, neither would.
+    """
+    found = np.empty((draws, rows), np.float32)
+    for draw in range(draws):
+        origin = rng.integers(0, rows, rows)
+        found[draw] = np.bincount(origin[rng.integers(0, rows, size)], minlength=rows)
+    return found
 
 
 def _shares(weights: NDArray[np.float32], codes: NDArray[np.int16] | NDArray[np.int64], size: int) -> Array:

@@ -284,7 +284,7 @@ class DatasetValidator:
             if holdout is not None:
                 run.warnings.append("A holdout without a reference tells nothing; it was not used.")
         if run.state is None:
-            names = _names(source)
+            names = source.names
             missing = [name for name in run.profile.columns if name not in names]
             extra = [name for name in names if name not in run.profile.columns]
             if missing and len(missing) == len(run.profile.columns):
@@ -512,11 +512,6 @@ def _rows_to_look_at(state: TableState, rows: range | None) -> NDArray[np.int64]
         first = rows.start if rows is not None else 0
         return np.arange(first, first + state.rows)
     return np.sort(state.sample.index)
-
-
-def _names(source: Source) -> list[str]:
-    first = next(source.batches(), None)
-    return [] if first is None else list(first[1].schema.names)
 
 
 def _note_columns(run: _Run, source: Source) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestai.validation.calibrate import calibrated
+from orchestai.validation.calibrate import calibrated, unseen
 from orchestai.validation.compare import Comparison
 from orchestai.validation.result import Reading
 from orchestai.validation.summary import Array, draw_weights, fit_bins
@@ -35,8 +35,7 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
 
     def draw(rng: np.random.Generator) -> Array:
         hot = np.eye(size)[places]
-        mine = draw_weights(rng, len(places), rows, draws) @ hot / rows
-        return nearer(mine, draw_weights(rng, len(places), len(places), draws) @ hot / len(places))
+        return nearer(draw_weights(rng, len(places), rows, draws) @ hot / rows, held)
 
     value = float(nearer(table, held))
     detail: dict[str, object] = {
@@ -64,6 +63,7 @@ def _verbatim(given: Comparison, rng: np.random.Generator) -> Reading | None:
     found = given.table_state.exact.share_in(reference)
     draws = given.settings.null_draws
     mine = rng.binomial(given.table_state.rows, natural, draws) / max(given.table_state.rows, 1)
+    mine = mine + unseen(rng, draws, given.table_state.rows, holdout.total)
     others = rng.binomial(holdout.total, natural, draws) / max(holdout.total, 1)
     return calibrated(
         "verbatim rows beyond those of the holdout", found - natural, mine - others, 1 - natural, family=2

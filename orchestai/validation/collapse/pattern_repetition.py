@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestai.validation.calibrate import calibrated
+from orchestai.validation.calibrate import calibrated, unseen
 from orchestai.validation.compare import Comparison
 from orchestai.validation.rarefaction import expected_repetition
 from orchestai.validation.result import Reading
@@ -38,7 +38,10 @@ def measure(given: Comparison) -> tuple[list[Reading | None], dict[str, object]]
         null = given.healthy(
             "copies of the reference",
             (table.rows,),
-            lambda rng: np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(draws)]),
+            lambda rng: (
+                np.array([_copy_draw(reference.exact, table.rows, rng) for _ in range(draws)])
+                + unseen(rng, draws, table.rows, reference.rows)
+            ),
         )
         readings.append(calibrated("copies of the reference", found - natural, null, 1 - natural, family=3))
     return readings, detail
@@ -60,7 +63,10 @@ def excess(name: str, table: HashCounts, reference: HashCounts, given: Compariso
     null = given.healthy(
         name,
         (rows, int(theirs.sum())),
-        lambda rng: np.array([_repetition_draw(theirs, rows, rng) for _ in range(draws)]),
+        lambda rng: (
+            np.array([_repetition_draw(theirs, rows, rng) for _ in range(draws)])
+            + unseen(rng, draws, rows, int(theirs.sum()))
+        ),
     )
     return calibrated(name, value, null, 1 - natural, family=3)
 

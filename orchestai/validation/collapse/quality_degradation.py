@@ -94,15 +94,14 @@ def _label_errors(given: Comparison) -> tuple[Reading | None, dict[str, object]]
     level = np.where(level > 0, level, 0.5)
     hot = np.eye(size)[places]
     draws, rows = given.settings.null_draws, len(own)
+    base = float(label_error_rate(level, hot.mean(0)[None])[0])
 
     def draw(rng: np.random.Generator) -> Array:
         mine = draw_weights(rng, len(places), rows, draws) @ hot / rows
-        others = draw_weights(rng, len(places), len(places), draws) @ hot / len(places)
-        return label_error_rate(level, mine) - label_error_rate(level, others)
+        return label_error_rate(level, mine) - base
 
     null = given.healthy("label errors", (rows,), draw)
     shares = np.bincount(np.searchsorted(edges, odds), minlength=size)[None] / len(own)
-    base = float(label_error_rate(level, hot.mean(0)[None])[0])
     rate = float(label_error_rate(level, shares)[0])
     # Labels drawn at random among k classes are wrong in 1 - 1/k of the rows, and half of them against one other.
     worst = 0.5 - base
