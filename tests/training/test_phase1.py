@@ -446,7 +446,7 @@ def test_a_full_disk_ends_the_training_and_leaves_the_planner_that_was_there(tmp
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(StorageError, match="File too large|No space left"):
+        with pytest.raises(StorageError, match=r"File too large|No space left"):
             fit(out, config=short.model_copy(update={"seed": 4}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
