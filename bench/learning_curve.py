@@ -48,6 +48,10 @@ from orchestai.training.collect import collect
 from orchestai.training.prepare import prepare_training_data, write_training_data
 
 DAYS = 5
+PER_DAY = 130
+"""Instructions a day."""
+EPOCHS = 20
+"""Of Phase 1, at most."""
 ROUNDS = 4
 """How often a mended plan is run: on the cheapest workers, the next dearer ones, then twice on some by chance."""
 _AT_ONCE = 16
@@ -252,8 +256,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plot", type=Path, help="PNG to draw")
-    parser.add_argument("--per-day", type=int, default=130)
-    parser.add_argument("--epochs", type=int, default=20, help="of Phase 1")
+    parser.add_argument("--per-day", type=int, default=PER_DAY)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of Phase 1")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="orchestai-days-") as folder:

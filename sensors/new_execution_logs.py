@@ -78,7 +78,7 @@ def request(day: date, content: str, attempt: int = 1) -> dg.RunRequest:
 def run_waits(instance: dg.DagsterInstance, day: date) -> bool:
     """Say whether a run of a day has yet to start: it will read what has come meanwhile, too."""
     tags = {"dagster/partition": day.isoformat()}
-    waiting = [dg.DagsterRunStatus.QUEUED]
+    waiting = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
     return instance.get_runs_count(dg.RunsFilter(job_name=INGEST_AND_VALIDATE, statuses=waiting, tags=tags)) > 0
 
 

@@ -94,7 +94,7 @@ def save_checkpoint(
             _swap(temporary, directory)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter is what a full disk is to safetensors
         raise StorageError(
             f"The checkpoint cannot be written: {error}.",
             path=str(directory),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from orchestai.contracts import ServedArm
@@ -55,8 +55,10 @@ def observe(logs: Path, release: Release) -> list[Observation]:
     """
     needle = release.id.encode()
     first: dict[str, Observation] = {}
+    # A day earlier than the release: the clock of the machine that serves may be behind the registry's.
+    first_day = release.started.date() - timedelta(days=1)
     for day in list_days(logs):
-        if day < release.started.date():
+        if day < first_day:
             continue
         for path in all_segments(logs, day):
             for record in iter_segment(path, containing=needle):

@@ -91,7 +91,8 @@ class ModelRegistry:
                 if known.tags.get(_DIGEST) == digest:
                     return self._version(known)
             tags = {_DIGEST: digest, _FACTS: json.dumps(facts), **_readable(manifests)}
-            made = self._client.create_model_version(self.name, source=f"bundle://{digest}", tags=tags)
+            # A server of MLflow takes no source without a path.
+            made = self._client.create_model_version(self.name, source=f"bundle://orchestai/{digest}", tags=tags)
             return self._version(self._client.get_model_version(self.name, str(made.version)))
 
     def versions(self) -> list[ModelVersion]:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ def save_state(
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(folder / _FILE)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter is what a full disk is to safetensors
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)  # half a file would keep the disk full
         raise StorageError(
             f"The training's state cannot be written: {error}.",
             path=str(folder),

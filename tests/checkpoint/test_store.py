@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: py
     with pytest.raises(StorageError, match="No space left"):
         save(tmp_path / "ck", 2.0)
     monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "ck").tensors["weight"][0, 0] == 1.0
+    assert [path.name for path in tmp_path.iterdir()] == ["ck"]
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_an_error_of_ours(tmp_path: Path) -> None:
+    """To safetensors a full disk is an error of its own, which is no OSError."""
+    save(tmp_path / "ck")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot be written"):
+            save_checkpoint(tmp_path / "ck", {"weight": torch.ones(100, 100)}, {"size": 100}, FIELDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_checkpoint(tmp_path / "ck").tensors["weight"][0, 0] == 1.0
     assert [path.name for path in tmp_path.iterdir()] == ["ck"]
 

@@ -246,3 +246,21 @@ def test_a_log_folder_that_is_empty_waits(registry: ModelRegistry, started: Rele
     assert found.action == "wait"
     assert found.verdict is not None
     assert found.verdict.challenger_units == 0
+
+
+def test_harm_is_seen_though_the_clock_of_the_service_is_behind(
+    registry: ModelRegistry, make_version: Make, traffic: Traffic
+) -> None:
+    """The release began after midnight, and the service still writes into the folder of the day before."""
+    make_version(1)
+    make_version(2)
+    state = registry.state()
+    registry.change(state, state.update(aliases=Aliases(champion="1")))
+    after_midnight = datetime(2026, 5, 2, 0, 20, tzinfo=UTC)
+    release = start_release(registry, "2", CANARY, now=after_midnight).releases[MODEL]
+    traffic.serve(release, 300, bad)
+
+    done = step(registry, traffic.logs, CANARY, now=after_midnight - timedelta(hours=1))
+
+    assert done.action == "rollback"
+    assert registry.state().aliases.champion == "1"

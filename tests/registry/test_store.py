@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 
@@ -46,6 +47,15 @@ def test_equal_content_is_one_version(project: Project, registry: ModelRegistry,
 
     assert again == first
     assert [found.version for found in registry.versions()] == [first.version, other.version]
+
+
+def test_a_server_of_mlflow_would_take_the_source(registry: ModelRegistry, make_version: Make) -> None:
+    """A server refuses a source whose path is not absolute; SQLite takes anything."""
+    version = make_version(1)
+
+    source = urlparse(registry._client.get_model_version(registry.name, version.version).source)
+
+    assert (source.scheme, source.path) == ("bundle", f"/{version.digest}")
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "none"])

@@ -199,8 +199,6 @@ def test_while_a_run_of_the_day_waits_no_other_is_asked_for(
     (first,) = ticker.tick()
     tags = {"dagster/partition": OLD.isoformat(), **first.tags}
     run = instance.create_run_for_job(defs.resolve_job_def("ingest_and_validate"), tags=tags)
-    enqueued = DagsterEvent(dg.DagsterEventType.RUN_ENQUEUED.value, run.job_name)
-    instance.report_dagster_event(enqueued, run.run_id)
     write_segment(OLD, "a-1-2", "two")
     write_segment(NEW, "a-1-3", "three")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from orchestai.checkpoint import load_checkpoint
 from orchestai.config import Phase1Config, PlannerConfig, TrackingConfig
 from orchestai.contracts import Instruction, PlanExample, TaskCatalog, TaskType
-from orchestai.errors import CheckpointError, DataError, InputError
+from orchestai.errors import CheckpointError, DataError, InputError, StorageError
 from orchestai.planner.agreement import PlanShape
 from orchestai.planner.learned import LearnedPlanner
 from orchestai.training import losses, phase1
@@ -435,3 +436,22 @@ def test_the_device_is_checked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CUDA device"):
         fit(tmp_path / "ck", config=CONFIG.model_copy(update={"device": "cuda"}))
     assert phase1.COMPOSE_SHARE >= 0
+
+
+def test_a_full_disk_ends_the_training_and_leaves_the_planner_that_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "phase1"
+    short = CONFIG.model_copy(update={"epochs": 1})
+    fit(out, config=short)
+    before = load_checkpoint(out).manifest.digest
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"File too large|No space left"):
+            fit(out, config=short.model_copy(update={"seed": 4}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert load_checkpoint(out).manifest.digest == before
+    assert not list(tmp_path.rglob("*.tmp")), "half a file would keep the disk full"
+    fit(out, config=short.model_copy(update={"seed": 4}))
+    assert load_checkpoint(out).manifest.digest != before
