@@ -148,11 +148,11 @@ class Column:
             values = raw.numbers if raw.numbers is not None else texts_as_numbers(raw)
             bad = ~np.isfinite(values)
             values = np.where(bad, 0.0, values) if bad.any() else values
-            found = self._bins(values)
+            places = self._bins(values)
             if self.kind == "category":  # then the edges are the values themselves
-                found = (found - 1).clip(0)
-                found[self.edges[found] != values] = OTHER
-            found = found.astype(np.int16)
+                places = (places - 1).clip(0)
+                places[self.edges[places] != values] = OTHER
+            found = places.astype(np.int16)
             found[bad] = OTHER
             found[raw.null] = NULL
             return found
