@@ -71,7 +71,8 @@ def gelu(x: Array) -> Array:
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """Over the last axis (arXiv:1607.06450 eq. 4)."""
     share = np.float32(1 / x.shape[-1])
-    centred: Array = x - np.add.reduce(x, axis=-1, keepdims=True) * share
+    mean: Array = np.add.reduce(x, axis=-1, keepdims=True) * share
+    centred = x - mean
     variance = np.add.reduce(centred * centred, axis=-1, keepdims=True) * share
     variance += np.float32(eps)
     centred /= np.sqrt(variance, variance)
