@@ -2,6 +2,9 @@
 
 python -m bench.structure --train DIR --test DIR --out report.json [--seeds N] [--checkpoint D] [--epochs E]
 
+What each seed gave is kept in `report.parts/` beside the report: the same command goes on after a kill, and with more
+seeds it trains the new ones only.
+
 DIR holds plans.json (plain or .zst). The same folder twice is split by the hash of the ids: train and
 validation are learned from, test is measured; with two folders, all of the second is the test. Training plans
 with the goal or the steps of a test plan are left out. Everybody gets the goal and the steps in the order in
@@ -17,6 +20,7 @@ needs, and a plan whose predicted edges contradict true ones is done one step af
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import statistics
 import sys
@@ -28,7 +32,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.planning import add_common_options
+from bench.partial import PartialResults
+from bench.planning import add_common_options, question
 from bench.report import data_sha256, over_seeds, write_report
 from bench.structure_baselines import Chain, EdgePredictor, FrequentShape, Pairwise
 from orchestai.contracts import StepPlan
@@ -75,23 +80,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         OrchestAIError: The data, the checkpoint or the place of the report cannot be used.
     """
+    from orchestai.training.structure import StructureRecipe
+
     train_dir, test_dir = options.train.resolve(), options.test.resolve()
     parts = split_structures(_read(train_dir), None if train_dir == test_dir else _read(test_dir))
     seeds = list(range(options.seed, options.seed + options.seeds))
+    sha256 = data_sha256(dict.fromkeys([train_dir, test_dir]))
+    kept = PartialResults(options.out, question(options, sha256, StructureRecipe().model_dump(mode="json")))
     results = []
     with tempfile.TemporaryDirectory() as scratch:
         cache = options.cache or Path(scratch) / "embeddings"
         encoder = load_encoder(options.encoder, cache_dir=cache)
-        simple: dict[str, EdgePredictor] = {
-            "chain": Chain(),
-            "frequent_shape": FrequentShape([*parts.train, *parts.validation]),
-            "pairwise": Pairwise(parts.train, parts.validation, encoder),
-        }
-        baselines = {name: measure(predictor, parts.test) for name, predictor in simple.items()}
+        baselines = kept.get("baselines", functools.partial(_baselines, parts, encoder))
         for seed in seeds:
             learned: dict[str, Any] = {}
             if not options.baselines_only:
-                learned = _learned(options, parts, encoder, seed, Path(scratch) / f"checkpoint-{seed}")
+                measured = functools.partial(_learned, options, parts, encoder, seed, kept.folder(f"seed-{seed}"))
+                learned = kept.get(f"learned-{seed}", measured)
             results.append({**learned, "baselines": baselines})
     return write_report(
         options.out,
@@ -106,7 +111,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "dropped_from_training": parts.dropped,
             },
         },
-        sha256=data_sha256(dict.fromkeys([train_dir, test_dir])),
+        sha256=sha256,
         seed=seeds[0] if len(seeds) == 1 else seeds,
         results=over_seeds(results),
     )
@@ -172,6 +177,15 @@ def _numbers(predictor: EdgePredictor, plans: Sequence[StepPlan]) -> dict[str, A
         "schedule_ratio": float(known.mean()) if len(known) else float("nan"),
         "missing_edges": 100 * float(scores.missing.mean()),
     }
+
+
+def _baselines(parts: StructureParts, encoder: TextEncoder) -> dict[str, Any]:
+    simple: dict[str, EdgePredictor] = {
+        "chain": Chain(),
+        "frequent_shape": FrequentShape([*parts.train, *parts.validation]),
+        "pairwise": Pairwise(parts.train, parts.validation, encoder),
+    }
+    return {name: measure(predictor, parts.test) for name, predictor in simple.items()}
 
 
 class _Learned:

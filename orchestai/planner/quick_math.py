@@ -78,4 +78,4 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     centred /= np.sqrt(variance, variance)
     centred *= weight
     centred += bias
-    return centred
+    return np.asarray(centred, dtype=np.float32)

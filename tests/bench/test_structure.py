@@ -12,6 +12,7 @@ from bench.structure_baselines import Chain, FrequentShape
 from orchestai.contracts import StepPlan
 from orchestai.errors import DataError
 from orchestai.importers.splits import normalized
+from orchestai.training import structure as training
 
 
 def plan(key: int, goal: str = "", steps: tuple[str, ...] = ()) -> StepPlan:
@@ -60,7 +61,9 @@ def test_frequent_shape_knows_the_graph_of_each_size() -> None:
     assert shape.edges("any", ["a", "b"]) == ((0, 1),)
 
 
-def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = random.Random(0)
     columns: dict[str, list[object]] = {"titles": [], "steps": [], "edge_list": [], "timedelta_dic": []}
     for i in range(40):
@@ -69,9 +72,11 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
         columns["steps"].append([f"find the {one}", f"find the {two}", f"put both together {i}"])
         columns["edge_list"].append([["START", "1"], ["START", "2"], ["1", "3"], ["2", "3"], ["3", "END"]])
         columns["timedelta_dic"].append({str(k): [60, 60] for k in (1, 2, 3)})
-    (tmp_path / "plans.json").write_text(json.dumps(columns))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "plans.json").write_text(json.dumps(columns))
     out = tmp_path / "report.json"
-    arguments = ["--train", str(tmp_path), "--test", str(tmp_path), "--out", str(out), "--seeds", "2", "--epochs", "2"]
+    arguments = ["--train", str(data), "--test", str(data), "--out", str(out), "--seeds", "2", "--epochs", "2"]
     assert bench.structure.main(arguments) == 0
     results = json.loads(out.read_text())["results"]
     for values in (results, *results["baselines"].values()):
@@ -82,4 +87,8 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert set(results["baselines"]) == {"chain", "frequent_shape", "pairwise"}
     assert results["baselines"]["chain"]["edge_f1"]["mean"] == pytest.approx(50)
     assert "frequent_shape" in capsys.readouterr().out
+    monkeypatch.setattr(training, "train_structure", lambda *_, **__: pytest.fail("trained again"))
+    out.unlink()
+    assert bench.structure.main(arguments) == 0  # all of it is known by now
+    assert json.loads(out.read_text())["results"] == results
     assert bench.structure.main(["--train", str(tmp_path / "no"), "--test", str(tmp_path), "--out", str(out)]) == 2

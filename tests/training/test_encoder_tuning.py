@@ -61,6 +61,22 @@ def test_lower_and_upper_layers_together_are_the_encoder(encoder: TransformerEnc
     assert encoder.depth == 2
 
 
+def test_written_out_layers_do_what_those_of_the_library_do(encoder: TransformerEncoder) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(3, 7, 16)
+    mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
+    own, library = encoder.upper_layers(2).eval(), encoder.upper_layers(2).eval()
+    for layer in library:
+        layer.__class__ = type("OtherLayer", (type(layer),), {})  # a kind that is not written out
+    found, expected = pass_layers(own, states, mask), pass_layers(library, states, mask)
+    torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-4)
+    found[mask].square().sum().backward()
+    expected[mask].square().sum().backward()
+    for ours, theirs in zip(own.parameters(), library.parameters(), strict=True):
+        assert ours.grad is not None
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-3, rtol=1e-3)
+
+
 def test_other_weights_make_another_encoder_and_leave_the_first_alone(encoder: TransformerEncoder) -> None:
     before = encoder.encode(["paint"])
     weights = {name: tensor + 0.1 for name, tensor in encoder.upper_layers(1).state_dict().items()}
