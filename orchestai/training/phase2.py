@@ -40,6 +40,7 @@ class Phase2Data(NamedTuple):
         draw: Makes their outcomes, for simulated workers; None where they are recorded.
         kind: `simulator`, `replay` or `live`.
         digest: Hash of all of it.
+        tried: Names of workers that only the training can try; those of the test workflows are known to be.
     """
 
     training: WorkflowEnvironment
@@ -48,6 +49,7 @@ class Phase2Data(NamedTuple):
     draw: Callable[[Workflows, np.random.Generator], Any] | None
     kind: str
     digest: str
+    tried: tuple[str, ...] = ()
 
 
 class Phase2Result(NamedTuple):
@@ -112,12 +114,14 @@ def train(
             identity=f"{loaded.manifest.digest}{data.digest}{rewards.model_dump_json()}",
             resume=resume,
             on_update=on_update,
+            # Validation knows nothing of workers that only the training can try: it cannot say which round is best.
+            keep="last" if data.tried else "best",
         )
         methods = compare(policy, first, workers, data, rewards)
     finally:
         torch.set_num_threads(threads)
     usable = data.test.allowed[data.test.present]  # (sub-tasks, W)
-    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any()]
+    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any() or name in data.tried]
     tensors = dict(loaded.tensors)
     tensors |= {_LEADER + name: tensor for name, tensor in policy.state_dict().items()}
     fields = ManifestFields(
