@@ -161,6 +161,7 @@ def report_of(project: Project, checkpoint: Path) -> dict[str, Any]:
         "warning": manifest.notes["warning"],
         "rewards": manifest.notes["rewards"],
         "best_update": manifest.notes["best_update"],
+        "pareto": manifest.notes.get("pareto"),
         "history": list(manifest.history),
     }
     write_json(phase2_report_folder(project) / REPORT_FILE, summary)
