@@ -89,6 +89,24 @@ def price_curve(points: Sequence[tuple[float, float]]) -> bytes:
     return _png(figure)
 
 
+def pareto_picture(pareto: Mapping[str, Any]) -> bytes:
+    """Draw the front of cost and success, as expected and as it came, and the methods beside it, as PNG."""
+    figure, axes = _figure(6, 3.5)
+    front = pareto["front"]
+    dollars = [1000 * point["cost_usd"] for point in front]
+    axes.plot(dollars, [100 * point["expected_success"] for point in front], marker=".", label="front, as expected")
+    axes.plot(
+        dollars, [100 * point["success"] for point in front], marker=".", linestyle=":", label="front, as it came"
+    )
+    for name, row in pareto["methods"].items():
+        axes.scatter([1000 * row["cost_usd"]], [100 * row["success"]], marker="x", color="black", s=20)
+        axes.annotate(name, (1000 * row["cost_usd"], 100 * row["success"]), fontsize=7)
+    axes.set_xlabel("dollars a thousand workflows")
+    axes.set_ylabel("success (%)")
+    axes.legend(fontsize=7)
+    return _png(figure)
+
+
 def _figure(width: float, height: float) -> tuple[Any, Any]:
     # No pyplot: it keeps global state, and a Dagster process draws from several threads.
     from matplotlib.figure import Figure

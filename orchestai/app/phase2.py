@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestai.app.learning import read_examples
 from orchestai.app.places import phase1_folder, training_folder
 from orchestai.config import Phase2Config, Project
-from orchestai.contracts import Assignment, Plan, PlanExample
+from orchestai.contracts import Assignment, Plan, PlanExample, WorkerCatalog
 from orchestai.errors import CheckpointError, DataError, InputError
 from orchestai.logs import ExecutionSource
 
@@ -161,6 +161,7 @@ def report_of(project: Project, checkpoint: Path) -> dict[str, Any]:
         "warning": manifest.notes["warning"],
         "rewards": manifest.notes["rewards"],
         "best_update": manifest.notes["best_update"],
+        "pareto": manifest.notes.get("pareto"),
         "history": list(manifest.history),
     }
     write_json(phase2_report_folder(project) / REPORT_FILE, summary)
@@ -231,34 +232,47 @@ def _live(
     from orchestai.importers.starter import read_starter
     from orchestai.training.environment_live import LiveEnvironment, LiveOutcome, Purse
     from orchestai.training.phase2 import digest_of
-    from orchestai.training.simulated import simulated_workflows
+    from orchestai.training.simulated import able_to_do, workflows_of
 
     if recipe.spending_usd <= 0:
         raise InputError(
             "A live training needs money to spend, and `spending_usd` is 0.",
             remedy="Set spending_usd in training/phase2.yml, or give --spend.",
         )
+    playing = _trainable(project, planner)
     every = read_starter(corpus)
     records = [record for record in every if record.split == "train"]
-    examples = [record.to_example() for record in records]
+    pairs = [(record, record.to_example()) for record in records]
+    pairs = [pair for pair in pairs if able_to_do(pair[1], planner.tasks, playing, project.routing)]
+    if not pairs:
+        raise DataError(
+            f"No training instruction of {corpus} can be done by the workers that routing allows.",
+            remedy="Add workers, or set routing.simulated to fallback or allow.",
+        )
+    examples = [example for _, example in pairs]
     states = planner.selector_states([each.instruction for each in examples], [each.task_types for each in examples])
-    able = [
-        place
-        for place, example in enumerate(examples)
-        if len(simulated_workflows([example], [states[place].numpy()], tasks=planner.tasks, workers=planner.workers))
-    ]
-    flows = simulated_workflows(
-        [examples[place] for place in able],
-        [states[place].numpy() for place in able],
+    flows = workflows_of(
+        examples,
+        [state.numpy() for state in states],
         tasks=planner.tasks,
         workers=planner.workers,
+        playing=playing,
+        routing=project.routing,
     )
     names = planner.workers.names
+    real = tuple(
+        name
+        for column, name in enumerate(names)
+        if flows.allowed[flows.present][:, column].any() and not planner.workers[name].simulated
+    )
     root = corpus if corpus.is_dir() else corpus.parent
-    with open_runtime(project, references=reference_answers(every)) as runtime:
+    # What stands in for a worker that is down is no work of it, and nobody else steps in: who was chosen is learned.
+    engine = project.engine.model_copy(update={"stand_ins": 0, "default_answer": None})
+    alone = project.model_copy(update={"engine": engine})
+    with open_runtime(alone, learned=False, references=reference_answers(every), guarded=False) as runtime:
 
         def run(row: int, chosen: Sequence[int]) -> LiveOutcome:
-            record = records[able[row]]
+            record = pairs[row][0]
             plan = Plan(
                 graph=record.graph,
                 assignments=tuple(Assignment(worker=names[worker], reason="Phase 2 tries it") for worker in chosen),
@@ -270,7 +284,23 @@ def _live(
             return LiveOutcome(result.success, result.total_cost, result.total_latency_ms, done)
 
         environment = LiveEnvironment(flows, project.rewards[recipe.rewards], run, Purse(recipe.spending_usd))
-        yield data._replace(training=environment, kind="live", digest=data.digest + digest_of(flows))
+        yield data._replace(training=environment, kind="live", digest=data.digest + digest_of(flows), tried=real)
+
+
+def _trainable(project: Project, planner: LearnedPlanner) -> WorkerCatalog:
+    """Return the workers that a live training may try: those of the project, none with effects outside.
+
+    Raises:
+        InputError: The planner knows none of them.
+    """
+    names = set(project.workers.names)
+    found = tuple(each for each in planner.workers.profiles() if each.name in names and not each.external_effects)
+    if not found:
+        raise InputError(
+            "The planner knows no worker of this project that may be tried.",
+            remedy="Train Phase 1 on data of this project (without --data), then Phase 2 live.",
+        )
+    return WorkerCatalog(workers=found)
 
 
 def _draw_curves(result: Phase2Result, out: Path) -> None:

@@ -256,9 +256,10 @@ def open_runtime(
     log: bool = True,
     learned: bool = True,
     references: Mapping[str, str] | None = None,
+    guarded: bool = True,
 ) -> Iterator[Runtime]:
     """Open the runtime of a project and close it at the end of the block; see `build_runtime`."""
-    runtime = build_runtime(project, mock=mock, log=log, learned=learned, references=references)
+    runtime = build_runtime(project, mock=mock, log=log, learned=learned, references=references, guarded=guarded)
     try:
         yield runtime
     finally:

@@ -20,6 +20,7 @@ from orchestai.planner.selector import RLModelSelector
 from orchestai.planner.shapes import DescribedWorkers
 from orchestai.training.environment import Ended, TableEnvironment, WorkflowEnvironment
 from orchestai.training.heuristics import best_single, greedy, oracle
+from orchestai.training.pareto import front_of, sample_rows
 from orchestai.training.policy import train_policy
 from orchestai.training.rewards import reward_scale
 from orchestai.training.rollout import play
@@ -40,6 +41,7 @@ class Phase2Data(NamedTuple):
         draw: Makes their outcomes, for simulated workers; None where they are recorded.
         kind: `simulator`, `replay` or `live`.
         digest: Hash of all of it.
+        tried: Names of workers that only the training can try; those of the test workflows are known to be.
     """
 
     training: WorkflowEnvironment
@@ -48,6 +50,7 @@ class Phase2Data(NamedTuple):
     draw: Callable[[Workflows, np.random.Generator], Any] | None
     kind: str
     digest: str
+    tried: tuple[str, ...] = ()
 
 
 class Phase2Result(NamedTuple):
@@ -59,6 +62,7 @@ class Phase2Result(NamedTuple):
     seconds: float
     methods: dict[str, dict[str, float]]
     warning: str | None
+    pareto: dict[str, Any]
 
 
 def train(
@@ -112,12 +116,15 @@ def train(
             identity=f"{loaded.manifest.digest}{data.digest}{rewards.model_dump_json()}",
             resume=resume,
             on_update=on_update,
+            # Validation knows nothing of workers that only the training can try: it cannot say which round is best.
+            keep="last" if data.tried else "best",
         )
         methods = compare(policy, first, workers, data, rewards)
+        pareto = _pareto(policy, first, workers, data, rewards)
     finally:
         torch.set_num_threads(threads)
     usable = data.test.allowed[data.test.present]  # (sub-tasks, W)
-    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any()]
+    tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any() or name in data.tried]
     tensors = dict(loaded.tensors)
     tensors |= {_LEADER + name: tensor for name, tensor in policy.state_dict().items()}
     fields = ManifestFields(
@@ -136,12 +143,13 @@ def train(
             "warning": scale.warning(),
             "softened": softened,
             "phase1": dict(loaded.manifest.metrics),
+            "pareto": pareto,
         },
     )
     save_checkpoint(
         out, tensors, {**loaded.config, "reinforced": tried}, fields, extra={"metrics.json": fields.metrics}
     )
-    return Phase2Result(out, trained.history, trained.best_update, trained.seconds, methods, scale.warning())
+    return Phase2Result(out, trained.history, trained.best_update, trained.seconds, methods, scale.warning(), pareto)
 
 
 def compare(
@@ -158,9 +166,7 @@ def compare(
         allowed. `supervised_argmax` is what Phase 1 would take; `greedy` knows the profiles of the workers, which no
         policy is told; `oracle` knows the outcomes.
     """
-    test = data.test
-    if data.draw is not None:
-        test = test.with_actual(data.draw(test, np.random.default_rng(_MEASURED_SEED)))
+    test = _with_fates(data)
     environment = TableEnvironment(test, rewards)
     rows = np.arange(len(test))
     found: dict[str, dict[str, float]] = {}
@@ -182,6 +188,29 @@ def compare(
             environment.act(actions[:, step])
         found[name] = _measured(test, actions, environment.end())
     return found
+
+
+def _with_fates(data: Phase2Data) -> Workflows:
+    if data.draw is None:
+        return data.test
+    return data.test.with_actual(data.draw(data.test, np.random.default_rng(_MEASURED_SEED)))
+
+
+def _pareto(
+    policy: RLModelSelector,
+    first: RLModelSelector,
+    workers: DescribedWorkers,
+    data: Phase2Data,
+    rewards: RewardConfig,
+) -> dict[str, Any]:
+    """Return the front of cost and success on test workflows, and where the methods stand on the same ones."""
+    sample = data._replace(test=data.test.take(sample_rows(data.test)))
+    methods = compare(policy, first, workers, sample, rewards)
+    return {
+        "workflows": len(sample.test),
+        "front": [point._asdict() for point in front_of(_with_fates(sample))],
+        "methods": {name: {"cost_usd": row["cost_usd"], "success": row["success"]} for name, row in methods.items()},
+    }
 
 
 def digest_of(*flows: Workflows) -> str:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -57,8 +57,9 @@ def train_policy(
     identity: str = "",
     resume: bool = True,
     on_update: Callable[[dict[str, Any]], None] | None = None,
+    keep: Literal["best", "last"] = "best",
 ) -> PolicyResult:
-    """Train `policy` in place; it ends with the weights that validated best.
+    """Train `policy` in place; it ends with the weights that validated best, or with the last ones.
 
     The policy that it began with takes part in the choice: where nothing better is found, it stays as it was.
     Every draw is seeded by the number of the round, so that a training that was killed and goes on ends with the
@@ -75,6 +76,7 @@ def train_policy(
         identity: Of the data; a state of other data, another recipe or other weights is not continued.
         resume: Whether to continue a state that is there.
         on_update: Called with each row of the history.
+        keep: Which weights; with `last` nothing but the number of rounds and the money ends the training.
 
     Raises:
         DataError: There is no workflow, or a loss is not finite.
@@ -95,7 +97,7 @@ def train_policy(
         state.see(_row(0, _validate(config, policy, workers, validation), {}, 0.0), policy)
 
     for update in range(state.epoch + 1, config.updates + 1):
-        if state.stale >= config.patience * config.validate_every:
+        if keep == "best" and state.stale >= config.patience * config.validate_every:
             break
         begun = time.monotonic()
         seed = config.seed * 100_003 + update
@@ -133,10 +135,15 @@ def train_policy(
         save_state(state_folder, fingerprint, state, policy, optimizer, averages)
         if on_update is not None:
             on_update(row)
-    policy.load_state_dict(state.best)
+    kept = state.best_epoch
+    if keep == "best":
+        policy.load_state_dict(state.best)
+    elif state.epoch:
+        kept = state.epoch
+        policy.load_state_dict(averages.tensors)
     policy.eval()
     discard_state(state_folder)
-    return PolicyResult(state.history, state.best_epoch, state.seconds, scale)
+    return PolicyResult(state.history, kept, state.seconds, scale)
 
 
 def greedy_reward(

@@ -14,6 +14,9 @@ from orchestai.errors import NoWorkerError
 from orchestai.routing.assign import candidates
 from orchestai.training.workflows import Array, Outcomes, Workflows
 
+_UNKNOWN = 0.5
+"""Success that is expected of a worker of whom nothing is known."""
+
 
 class SimulatedOutcomes:
     """Draws what simulated workers make of workflows: success by quality and faults, log-normal times.
@@ -56,8 +59,35 @@ def simulated_workflows(
         tasks: Their task types.
         workers: All workers; the real ones are columns that nobody may choose.
     """
-    playing = workers.only_simulated()
-    kept = [place for place, example in enumerate(examples) if _able(example, tasks, playing)]
+    routing = RoutingConfig(simulated="allow")
+    return workflows_of(
+        examples, states, tasks=tasks, workers=workers, playing=workers.only_simulated(), routing=routing
+    )
+
+
+def workflows_of(
+    examples: Sequence[PlanExample],
+    states: Sequence[npt.NDArray[np.float32]],
+    *,
+    tasks: TaskCatalog,
+    workers: WorkerCatalog,
+    playing: WorkerCatalog,
+    routing: RoutingConfig,
+) -> Workflows:
+    """Make workflows of plans, done by some of the workers; without any outcome yet.
+
+    What is expected of a real worker is that it succeeds as often as not, in its typical time; costs are those of an
+    answer as long as allowed.
+
+    Args:
+        examples: The plans; one with a sub-task that nobody can do is left out.
+        states: What the policy is told of each one's sub-tasks: [S, D].
+        tasks: Their task types.
+        workers: All workers, the columns.
+        playing: Those that may be chosen.
+        routing: Whether simulated ones may, beside real ones.
+    """
+    kept = [place for place, example in enumerate(examples) if able_to_do(example, tasks, playing, routing)]
     longest = max((len(examples[place].task_types) for place in kept), default=1)
     shape = (len(kept), longest, len(workers))
     allowed = np.zeros(shape, dtype=np.bool_)
@@ -72,15 +102,16 @@ def simulated_workflows(
         for node, name in enumerate(example.task_types):
             present[row, node] = True
             parents[row, node, list(example.dependencies[node])] = True
-            for worker in candidates(tasks[name], playing, RoutingConfig(simulated="allow")):
-                if worker.simulation is None:
-                    continue
+            for worker in candidates(tasks[name], playing, routing):
                 column = workers.index(worker.name)
-                faults = worker.simulation.error_rate + worker.simulation.rate_limit_rate
                 allowed[row, node, column] = True
-                success[row, node, column] = worker.simulation.quality_of(name) * max(0.0, 1 - faults)
-                cost[row, node, column] = estimate(worker, tasks[name], len(example.instruction)).cost_usd
-                latency[row, node, column] = worker.simulation.latency_ms
+                estimated = estimate(worker, tasks[name], len(example.instruction))
+                success[row, node, column] = _UNKNOWN
+                cost[row, node, column], latency[row, node, column] = estimated
+                if worker.simulation is not None:
+                    faults = worker.simulation.error_rate + worker.simulation.rate_limit_rate
+                    success[row, node, column] = worker.simulation.quality_of(name) * max(0.0, 1 - faults)
+                    latency[row, node, column] = worker.simulation.latency_ms
     expected = Outcomes(success, cost, latency)
     return Workflows(
         present=present,
@@ -94,10 +125,11 @@ def simulated_workflows(
     )
 
 
-def _able(example: PlanExample, tasks: TaskCatalog, workers: WorkerCatalog) -> bool:
+def able_to_do(example: PlanExample, tasks: TaskCatalog, workers: WorkerCatalog, routing: RoutingConfig) -> bool:
+    """Say whether there is somebody for every sub-task of a plan."""
     try:
         for name in example.task_types:
-            candidates(tasks[name], workers, RoutingConfig(simulated="allow"))
+            candidates(tasks[name], workers, routing)
     except NoWorkerError:
         return False
     return True

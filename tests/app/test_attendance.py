@@ -14,7 +14,7 @@ from orchestai.config import BreakerConfig, Project, RoutingConfig
 from orchestai.contracts import Instruction, WorkerCatalog, WorkerProfile
 from orchestai.errors import WorkersAwayError
 from orchestai.workers.breaker import BreakerState
-from tests.app.endpoint import Endpoint, load, refuses, says
+from tests.app.endpoint import Answer, Endpoint, load, refuses, says
 
 OPEN_S = 0.5
 
@@ -39,7 +39,7 @@ def pair(configs: Path, tmp_path: Path, endpoint: Endpoint) -> Project:
     )
 
 
-def broken(*names: str) -> object:
+def broken(*names: str) -> Answer:
     def answer(request: Request) -> Response:
         wanted = json.loads(request.get_data())["model"]
         return refuses(500, "broken")(request) if wanted in names else says("Paris")(request)
@@ -54,7 +54,7 @@ def asked(number: int) -> Instruction:
 def test_a_worker_whose_breaker_is_open_is_not_planned_for_until_it_may_be_tried_again(
     pair: Project, endpoint: Endpoint
 ) -> None:
-    endpoint.answer = broken("cheap")  # type: ignore[assignment]
+    endpoint.answer = broken("cheap")
     with open_runtime(pair, learned=False) as runtime:
         cheap = runtime.workforce.breakers["cheap"]
         first = runtime.execute(asked(0))
@@ -76,7 +76,7 @@ def test_a_worker_whose_breaker_is_open_is_not_planned_for_until_it_may_be_tried
 
 
 def test_where_all_are_away_nothing_runs(pair: Project, endpoint: Endpoint) -> None:
-    endpoint.answer = broken("cheap", "dear")  # type: ignore[assignment]
+    endpoint.answer = broken("cheap", "dear")
     with open_runtime(pair, learned=False) as runtime:
         for number in range(2):
             assert not runtime.execute(asked(number)).result.completed

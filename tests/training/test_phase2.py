@@ -26,6 +26,7 @@ from orchestai.training.rollout import play
 from orchestai.training.rows import assign_split
 from orchestai.training.simulated import SimulatedOutcomes, simulated_workflows
 from orchestai.training.soften import soften
+from orchestai_assets.plots import pareto_picture
 from tests.planner.toys import TASKS, WordEncoder, toy_examples
 
 REWARDS = RewardConfig(success=10, cost=-10, latency_ms=-0.0001, successful_tasks=0.1)
@@ -219,6 +220,11 @@ def test_the_report_says_what_the_checkpoint_knows(project: Project, trained: Ph
     assert set(report["methods"]) == {"ppo", "supervised_argmax", "best_single", "cheapest", "greedy", "oracle"}
     assert report["methods"] == trained.methods
     assert report["environment"] == "simulator"
+    front = report["pareto"]["front"]
+    assert report["pareto"]["methods"].keys() == trained.methods.keys()
+    assert front[-1]["expected_success"] >= front[0]["expected_success"]
+    assert 0 < front[-1]["success"] <= 1
+    assert pareto_picture(report["pareto"]).startswith(b"\x89PNG")
     curves = reward_curves(report["history"])
     assert len(curves["training"]) == len(report["history"])
     assert max(curves["validation"]) == pytest.approx(report["history"][report["best_update"]]["validation"]["reward"])
