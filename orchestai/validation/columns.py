@@ -152,10 +152,10 @@ class Column:
             if self.kind == "category":  # then the edges are the values themselves
                 found = (found - 1).clip(0)
                 found[self.edges[found] != values] = OTHER
-            found = found.astype(np.int16)
-            found[bad] = OTHER
-            found[raw.null] = NULL
-            return found
+            coded = found.astype(np.int16)
+            coded[bad] = OTHER
+            coded[raw.null] = NULL
+            return coded
         if raw.levels is None:
             raw = _numbers_as_texts(raw)
         if self.kind == "text":
