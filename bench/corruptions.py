@@ -15,11 +15,19 @@ Corruption = Callable[[pd.DataFrame, float, np.random.Generator], pd.DataFrame]
 
 
 def numeric_columns(frame: pd.DataFrame, label: str | None) -> list[str]:
-    """Return the names of numbers with more than ten values, without the label."""
+    """Return the names of numbers with more than ten values and a finite spread, without the label."""
+
+    def spreads(column: pd.Series[Any]) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(column.astype(float).std()))
+
     return [
         name
         for name in frame.columns
-        if name != label and pd.api.types.is_numeric_dtype(frame[name]) and frame[name].nunique() > 10
+        if name != label
+        and pd.api.types.is_numeric_dtype(frame[name])
+        and frame[name].nunique() > 10
+        and spreads(frame[name])
     ]
 
 

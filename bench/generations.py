@@ -31,7 +31,7 @@ class Numbers:
             if name in self._levels:
                 columns.append(pd.factorize(self._frame[name], sort=True)[0].astype(float))
             else:
-                values = self._frame[name].to_numpy(dtype=float, na_value=np.nan)
+                values = self._frame[name].to_numpy(dtype=float, na_value=np.nan) / self._unit(name)
                 known = values[~np.isnan(values)]
                 columns.append(np.where(np.isnan(values), known.mean() if len(known) else 0.0, values))
         return np.stack(columns, axis=1)
@@ -47,8 +47,12 @@ class Numbers:
             elif pd.api.types.is_integer_dtype(column):
                 out[name] = np.clip(np.round(values), column.min(), column.max()).astype(np.int64)
             else:
-                out[name] = values
+                out[name] = values * self._unit(name)
         return pd.DataFrame(out)
+
+    def _unit(self, name: str) -> float:
+        """Return what a column is counted in: squares of numbers beyond 1e150 are no numbers."""
+        return 1e200 if pd.api.types.is_float_dtype(self._frame[name]) and self._frame[name].abs().max() > 1e150 else 1.0
 
     def snap(self, matrix: Matrix) -> Matrix:
         """Round what the frame rounds, so that the next model sees what a reader of the table would."""

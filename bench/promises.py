@@ -58,6 +58,8 @@ def promises(
     errors = [abs(each["promised"] - each["found"]) for each in found]
     return {
         "promises": len(found),
+        "mean_error": float(np.mean(errors)) if errors else None,
+        "p90_error": float(np.quantile(errors, 0.9)) if errors else None,
         "largest_error": max(errors, default=None),
         "share_within_3": float(np.mean(np.array(errors) <= 3)) if errors else None,
         "each": found,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "wall_seconds": time.perf_counter() - begun,
         "cpu_seconds": cpu_seconds() - cpu,
         "peak_memory_bytes": result.peak_memory_bytes,
+        "reader_peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "rows_per_second": result.rows_per_second,
         "stages": result.stage_seconds,
         "verdict": result.verdict,
@@ -92,12 +94,17 @@ def in_process_of_its_own(folder: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def peers(folder: Path) -> dict[str, Any]:
-    """Run what other tools can do of this on the same table; those that are not installed are said to be so."""
+def peers(folder: Path, python: str) -> dict[str, Any]:
+    """Run what other tools can do of this on the same table; those that are not installed are said to be so.
+
+    Args:
+        folder: Holds the tables.
+        python: Interpreter that has the other tools; they need not be installed beside this project.
+    """
     found: dict[str, Any] = {}
     for name, code in _PEERS.items():
         begun = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
+        done = subprocess.run([python, "-c", code, str(folder)], capture_output=True, text=True, check=False)
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed"
             found[name] = {"not_measured": reason[:200]}
@@ -166,6 +173,7 @@ def main() -> None:
     parser.add_argument("--reference-rows", type=int, default=200_000)
     parser.add_argument("--scaling", type=int, nargs="*", default=[], help="further numbers of rows")
     parser.add_argument("--peers", action="store_true", help="run other tools on the same table")
+    parser.add_argument("--peers-python", default=sys.executable, help="interpreter in which the other tools are")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -186,7 +194,7 @@ def main() -> None:
         write_table(folder / "table.parquet", arguments.rows, arguments.columns, 3)
         found = in_process_of_its_own(folder)
         print(arguments.rows, found, flush=True)
-        found["peers"] = peers(folder) if arguments.peers else {}
+        found["peers"] = peers(folder, arguments.peers_python) if arguments.peers else {}
         found["scaling"] = scaling
     write_report(
         arguments.out,

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from orchestai.validation.descent import OneCycleAdamW
 from orchestai.validation.hashing import hash_rows
 
 _FOLDS = 30
@@ -231,20 +232,16 @@ def _train(
     # A table of a few hundred rows needs more passes: at least 150 steps a model.
     epochs = min(40, max(epochs, -(-150 // steps_an_epoch)))
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(bag.parameters(), lr=rate, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=rate, total_steps=steps_an_epoch * epochs + 1, pct_start=0.2
-    )
+    optimizer = OneCycleAdamW(bag.parameters(), rate=rate, steps=steps_an_epoch * epochs, decay=0.02)
     for _ in range(epochs):
         orders = np.stack([np.resize(rng.permutation(rows), steps_an_epoch * batch) for rows in seen])
         for step in range(steps_an_epoch):
             rows = torch.from_numpy(orders[:, step * batch : (step + 1) * batch]).to(x.device)
             logits = bag(x[rows])
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), y[rows].flatten(), reduction="sum") / batch
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            schedule.step()
 
 
 def _ghost_norms(bag: _Bag, x: Tensor, y: NDArray[np.int64], own: Tensor) -> NDArray[np.float32]:

@@ -148,14 +148,14 @@ class Column:
             values = raw.numbers if raw.numbers is not None else texts_as_numbers(raw)
             bad = ~np.isfinite(values)
             values = np.where(bad, 0.0, values) if bad.any() else values
-            places = self._bins(values)
+            found = self._bins(values)
             if self.kind == "category":  # then the edges are the values themselves
-                places = (places - 1).clip(0)
-                places[self.edges[places] != values] = OTHER
-            found = places.astype(np.int16)
-            found[bad] = OTHER
-            found[raw.null] = NULL
-            return found
+                found = (found - 1).clip(0)
+                found[self.edges[found] != values] = OTHER
+            coded = found.astype(np.int16)
+            coded[bad] = OTHER
+            coded[raw.null] = NULL
+            return coded
         if raw.levels is None:
             raw = _numbers_as_texts(raw)
         if self.kind == "text":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FEATURE_LIMIT = 512
 COLUMN_LIMIT = 1_024
+_SLAB = 1_024
 
 
 class Encoded(NamedTuple):
@@ -82,11 +83,27 @@ class Encoder:
             bad[place] = _impossible(column, raw)
             if features and column.name != self.label:
                 blocks.append(column.features(raw, found))
-        table = np.concatenate(blocks, axis=1) if blocks else np.zeros((rows, 0), np.float32)
-        if features and len(self.kept) != table.shape[1]:
-            table = table[:, self.kept]
         codes = by_column.T
-        return Encoded(codes, table if features else None, mix(exact), hash_codes(codes), bad)
+        table = self._table(blocks, rows) if features else None
+        return Encoded(codes, table, mix(exact), hash_codes(codes), bad)
+
+    def _table(self, blocks: list[NDArray[np.float32]], rows: int) -> NDArray[np.float32]:
+        """Return the blocks side by side (n, features).
+
+        Through a table by columns that is turned in slabs: to write narrow blocks into long rows one after the other
+        touches all memory for each of them.
+        """
+        by_feature = np.empty((sum(block.shape[1] for block in blocks), rows), np.float32)
+        place = 0
+        for block in blocks:
+            by_feature[place : place + block.shape[1]] = block.T
+            place += block.shape[1]
+        if len(self.kept) != len(by_feature):
+            by_feature = by_feature[self.kept]
+        table = np.empty((rows, len(by_feature)), np.float32)
+        for start in range(0, rows, _SLAB):
+            table[start : start + _SLAB] = by_feature[:, start : start + _SLAB].T
+        return table
 
 
 def hash_codes(codes: NDArray[np.int16]) -> Hashes:

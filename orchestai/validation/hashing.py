@@ -18,11 +18,12 @@ _NULL = np.uint64(0x51ED270B35AE2B1D)
 def mix(values: Hashes, salt: int = 0) -> Hashes:
     """Return splitmix64 of each value (Steele et al. 2014), after adding a salt."""
     x = values + np.uint64((salt + 1) * int(_GOLDEN) & 0xFFFFFFFFFFFFFFFF)
-    x ^= x >> np.uint64(30)
+    shifted = x >> np.uint64(30)
+    x ^= shifted
     x *= _A
-    x ^= x >> np.uint64(27)
+    x ^= np.right_shift(x, np.uint64(27), out=shifted)
     x *= _B
-    x ^= x >> np.uint64(31)
+    x ^= np.right_shift(x, np.uint64(31), out=shifted)
     return x
 
 

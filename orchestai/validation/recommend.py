@@ -152,7 +152,7 @@ def _dropper(
     profile: ReferenceProfile, scores: RowScores, name: str
 ) -> Callable[[TableState, Described], tuple[TableState, Described]]:
     def apply(state: TableState, table: Described) -> tuple[TableState, Described]:
-        if name == "near_repeated" and state.texts is not None:
+        if state.texts is not None:  # a row that goes takes its texts along
             state = replace(state, texts=_kept(state.texts, ~scores.named[name], scores.first))
         kept = np.flatnonzero(~scores.named[name][table.index % (1 << 40) - scores.first])
         sample = state.sample

@@ -174,7 +174,7 @@ def score_rows(
                 seen.append(pa.Table.from_batches([batch.take(pa.array(look_at[low:high] - offset))]))
         found["repeated"].append(repeats.of(encoded.exact).astype(np.float32))
         if copied is not None:
-            found["copied"].append(np.isin(encoded.exact, copied).astype(np.float32))
+            found["copied"].append(_among(copied, encoded.exact).astype(np.float32))
         surprise = _surprises(encoded, surprise_table)
         found["surprise"].append(surprise)
         judge.add(encoded, offset)
@@ -194,6 +194,14 @@ def score_rows(
         strength["label"], named["label"] = suspects(labels, best, label_excess)
     looked_at = pa.concat_tables(seen, promote_options="permissive") if seen else None
     return RowScores(strength, named, labels, predicted_classes, first, looked_at)
+
+
+def _among(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which hashes occur in `known`, which ascends (n,); `np.isin` would sort both again for every batch."""
+    if not len(known):
+        return np.zeros(len(hashes), bool)
+    place = np.searchsorted(known, hashes).clip(0, len(known) - 1)
+    return np.asarray(known[place] == hashes)
 
 
 def _opinion(probabilities: Strengths, classes: NDArray[np.int64]) -> Strengths:
