@@ -49,12 +49,12 @@ from orchestai.training.collect import collect
 from orchestai.training.prepare import prepare_training_data, write_training_data
 
 DAYS = 5
-PER_DAY = 130
+PER_DAY = 100
 """Instructions a day."""
 EPOCHS = 20
 """Of Phase 1, at most."""
-ROUNDS = 4
-"""How often a mended plan is run: on the cheapest workers, the next dearer ones, then twice on some by chance."""
+ROUNDS = 3
+"""How often a mended plan is run: on the cheapest workers, the next dearer ones, once on some by chance."""
 _AT_ONCE = 16
 
 SIDES = {
