@@ -6,9 +6,10 @@ Each day brings instructions of the starter corpus that no day before has seen. 
 workers, whose success, prices and times are those of their profiles. Without learning, the rules plan and the cheapest
 worker is taken. With learning, the plans of the day's instructions are mended by a person over night (they are those
 of the corpus) and run again on several workers (`orchestai collect`, whose price is shown beside); then everything
-that was logged is learned from, Phase 1 and the router, but for the templates that the corpus holds out: the gates
-judge by those whether the new version serves from the next morning on. One that they refuse does not. Both sides see
-the same instructions, workers and seed.
+that was logged is learned from. `routing` learns who does what well (job `train_router`, no registry); rules go on
+planning. `all` learns Phase 1 too, but for the templates that the corpus holds out: the gates judge by those whether
+planner and router together serve from the next morning on. What they refuse does not. All sides see the same
+instructions, workers and seed.
 """
 
 from __future__ import annotations
@@ -48,20 +49,27 @@ from orchestai.training.collect import collect
 from orchestai.training.prepare import prepare_training_data, write_training_data
 
 DAYS = 5
-PER_DAY = 130
+PER_DAY = 100
 """Instructions a day."""
 EPOCHS = 20
 """Of Phase 1, at most."""
-ROUNDS = 4
-"""How often a mended plan is run: on the cheapest workers, the next dearer ones, then twice on some by chance."""
+ROUNDS = 3
+"""How often a mended plan is run: on the cheapest workers, the next dearer ones, once on some by chance."""
 _AT_ONCE = 16
+
+SIDES = {
+    "without": ("without learning", "#718096"),
+    "routing": ("routing learned", "#2b6cb0"),
+    "all": ("plans and routing learned, gated", "#dd6b20"),
+}
+"""What is played: how it is called in the plot, and its colour."""
 
 
 def measure(folder: Path, *, per_day: int, seed: int, epochs: int, corpus: Path = CORPUS) -> dict[str, Any]:
-    """Play both sides; returns their days.
+    """Play all sides; returns their days.
 
     Args:
-        folder: For the two homes.
+        folder: For their homes.
         per_day: Instructions a day.
         seed: Which instruction comes on which day.
         epochs: Of Phase 1, at most.
@@ -74,25 +82,25 @@ def measure(folder: Path, *, per_day: int, seed: int, epochs: int, corpus: Path 
     days = [records[number * per_day : (number + 1) * per_day] for number in range(DAYS)]
     references = reference_answers(records)
     found: dict[str, Any] = {}
-    for name in ("without", "with"):
-        project = simulated_project(folder / name, epochs)
+    for name in SIDES:
+        project = simulated_project(folder / name, epochs, registry=name == "all")
         rows = []
         collected_usd = 0.0
         learned: dict[str, Any] = {}
         for number, traffic in enumerate(days, start=1):
-            row = play(project, traffic, corpus, references, learns=name == "with")
+            row = play(project, traffic, corpus, references, learns=name != "without")
             rows.append({"day": number, **row, "collected_usd": collected_usd, "learned": learned})
             print(f"{name}, day {number}: {rows[-1]}", flush=True)
-            if name == "with" and number < DAYS:
+            if name != "without" and number < DAYS:
                 started = time.process_time()
                 collected_usd = collect_mended(project, traffic, corpus, references)
-                learned = learn(project)
+                learned = learn(project, plans=name == "all")
                 learned["cpu_seconds"] = time.process_time() - started
         found[name] = rows
     return found
 
 
-def simulated_project(home: Path, epochs: int) -> Project:
+def simulated_project(home: Path, epochs: int, *, registry: bool) -> Project:
     """Return a project of simulated workers that answer at once, without instructions made by a grammar."""
     settings = Settings.from_mapping({"ORCHESTAI_HOME": str(home), "ORCHESTAI_TARGET": "ci"})
     project = load_project(settings=settings)
@@ -103,6 +111,7 @@ def simulated_project(home: Path, epochs: int) -> Project:
     return project.model_copy(
         update={
             "workers": project.workers.only_simulated(),
+            "registry": project.registry.model_copy(update={"enabled": registry}),
             "simulator": project.simulator.model_copy(update={"time_scale": 0.0}),
             "promotion": {
                 **project.promotion,
@@ -122,7 +131,8 @@ def play(
     project: Project, traffic: Sequence[StarterRecord], corpus: Path, references: dict[str, str], *, learns: bool
 ) -> dict[str, Any]:
     """Run a day's instructions as they come; returns success rate and means."""
-    serves = learns and _champion(project) is not None
+    version = _serves(project)
+    serves = learns and version is not None
     with open_runtime(project, learned=serves, references=references) as runtime:
         results = runtime.call(_traffic(runtime, traffic, corpus))
     done = [result for result in results if result is not None]
@@ -131,7 +141,7 @@ def play(
         "success_rate": sum(result.success for result in done) / len(traffic),
         "cost_usd": sum(result.total_cost for result in done) / len(traffic),
         "not_run": len(traffic) - len(done),
-        "version": _champion(project) if serves else None,
+        "version": version,
     }
 
 
@@ -178,11 +188,18 @@ def collect_mended(
     return spent
 
 
-def learn(project: Project) -> dict[str, Any]:
-    """Ingest, train, judge, and promote what the gates let through."""
+def learn(project: Project, *, plans: bool) -> dict[str, Any]:
+    """Ingest and train the router; with `plans` also Phase 1, judge, and promote what the gates let through."""
     paths = project.paths
     for day in list_days(paths.execution_logs):
         ingest_day(paths.execution_logs, day, executions_folder(project), paths.quarantine)
+    write_outcome_tables(project)
+    config = project.training.router
+    subtasks = router_rows(project, config)
+    if subtasks >= config.min_rows:
+        train_router_on(project, None, out=router_folder(project), config=config)
+    if not plans:
+        return {"subtasks": subtasks}
     data = prepare_training_data(execution_tables(project), project.tasks, project.workers, project.training.split)
     write_training_data(data, training_folder(project))
     train_phase1(
@@ -193,11 +210,6 @@ def learn(project: Project) -> dict[str, Any]:
         out=phase1_folder(project),
         resume=False,
     )
-    write_outcome_tables(project)
-    config = project.training.router
-    subtasks = router_rows(project, config)
-    if subtasks >= config.min_rows:
-        train_router_on(project, None, out=router_folder(project), config=config)
     report: CandidateReport = release_candidate(project, start=False)
     if report.action == "passed":
         promote(open_registry(project), report.version.version, why="every gate is met", now=datetime.now(UTC))
@@ -213,7 +225,10 @@ def learn(project: Project) -> dict[str, Any]:
     }
 
 
-def _champion(project: Project) -> str | None:
+def _serves(project: Project) -> str | None:
+    """Return the version that serves; None as long as nothing that was learned does."""
+    if not project.registry.enabled:
+        return "router" if (router_folder(project) / "manifest.json").exists() else None
     pointer = read_pointer(project)
     return pointer.champion.version if pointer is not None and pointer.champion is not None else None
 
@@ -226,13 +241,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), dpi=120)
-    for name, colour in (("with", "#2b6cb0"), ("without", "#718096")):
+    for name, (label, colour) in SIDES.items():
         rows = found[name]
         days = [row["day"] for row in rows]
         rates = [100 * row["success_rate"] for row in rows]
         bars = [196 * (row["success_rate"] * (1 - row["success_rate"]) / row["instructions"]) ** 0.5 for row in rows]
-        left.errorbar(days, rates, yerr=bars, color=colour, marker="o", capsize=3, label=f"{name} learning")
-        right.plot(days, [1e6 * row["cost_usd"] for row in rows], color=colour, marker="o", label=f"{name} learning")
+        left.errorbar(days, rates, yerr=bars, color=colour, marker="o", capsize=3, label=label)
+        right.plot(days, [1e6 * row["cost_usd"] for row in rows], color=colour, marker="o", label=label)
     left.set_ylabel("accepted answers, %")
     left.set_ylim(0, 100)
     left.set_title("Success by day (95 % intervals)", fontsize=10)

@@ -142,6 +142,19 @@ def test_configuration_decides_cron_pools_partitions_and_gpu_workers(project: Pr
     assert found["jobs"]["live_instruction"]["pools"] == ["large", "small"]
 
 
+def test_phase_2_joins_each_training_where_it_is_asked_for(project: Project) -> None:
+    retrain = project.automation.retrain.model_copy(update={"phase2": True})
+    automation = project.automation.model_copy(update={"retrain": retrain})
+    changed = project.model_copy(update={"automation": automation})
+
+    def steps(of: Project) -> set[str]:
+        return set(build_definitions(of).resolve_job_def("train_planner").graph.node_dict)
+
+    assert {name for name in steps(changed) - steps(project) if "check" not in name} >= {"phase2_report"}
+    assert "phase2_checkpoint" in steps(changed)
+    assert "phase2_checkpoint" not in steps(project)
+
+
 def test_an_unknown_gpu_worker_is_named(project: Project) -> None:
     dagster = project.dagster.model_copy(update={"gpu_workers": ("nobody",)})
 
