@@ -52,7 +52,9 @@ class Numbers:
 
     def _unit(self, name: str) -> float:
         """Return what a column is counted in: squares of numbers beyond 1e150 are no numbers."""
-        return 1e200 if pd.api.types.is_float_dtype(self._frame[name]) and self._frame[name].abs().max() > 1e150 else 1.0
+        return (
+            1e200 if pd.api.types.is_float_dtype(self._frame[name]) and self._frame[name].abs().max() > 1e150 else 1.0
+        )
 
     def snap(self, matrix: Matrix) -> Matrix:
         """Round what the frame rounds, so that the next model sees what a reader of the table would."""
