@@ -1,4 +1,9 @@
-"""Executions as a flat table that the gate can measure: one row an execution, plans taken apart into columns."""
+"""Executions as a flat table that the gate can measure: one row an execution, plans taken apart into columns.
+
+What a new model or a busy machine changes by itself is not among them: who planned and how surely, which workers
+were taken, what they cost and how long they took. A model that has just been promoted would have its own logs
+refused. The sensor `drift` and the watch over workers look at those.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,13 @@ from orchestai.contracts import PlanExample
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_OUTCOMES = ("success", "completed", "simulated", "cost", "latency_ms", "confidence", "planner")
-NEEDED = ("instruction", "task_types", "dependencies", "workers", *_OUTCOMES)
+_OUTCOMES = ("success", "completed", "simulated")
+NEEDED = ("instruction", "task_types", "dependencies", *_OUTCOMES)
 """Columns of the execution log that are looked at; those that a table lacks are left out."""
 
 
 def execution_plan_table(executions: pa.Table, task_types: Sequence[str]) -> pa.Table:
-    """Return a row an execution (n, columns): its instruction, the shape of its plan, its workers, its outcome.
+    """Return a row an execution (n, columns): its instruction, the shape of its plan, its outcome.
 
     Args:
         executions: Columns of the execution log.
@@ -61,7 +66,6 @@ def _flat(row: Mapping[str, Any], task_types: Sequence[str], outcomes: Sequence[
     levels = _levels(parents)
     text = row.get("instruction") or ""
     counts = Counter(kinds)
-    workers = row.get("workers") or ()
     flat: dict[str, Any] = {
         "instruction": text or None,
         "instruction_words": len(text.split()),
@@ -76,8 +80,6 @@ def _flat(row: Mapping[str, Any], task_types: Sequence[str], outcomes: Sequence[
         **{f"n_{name}": counts[name] for name in task_types},
         "n_other_types": sum(count for name, count in counts.items() if name not in task_types),
     }
-    if "workers" in row or outcomes:
-        flat |= {"first_worker": workers[0] if workers else None, "distinct_workers": len(set(workers))}
     return flat | {name: row.get(name) for name in outcomes}
 
 
