@@ -96,6 +96,34 @@ def test_padding_changes_nothing(network: PlannerNetwork) -> None:
     assert first.node_embeddings[0, 2:].abs().sum() == 0
 
 
+def test_rows_of_any_length_are_read_as_if_they_were_alone(network: PlannerNetwork) -> None:
+    """More rows than attend together, in no order of length."""
+    texts = ["one two three " * count for count in (1, 7, 2, 9, 3, 1, 4, 8, 2, 5, 6)]
+    encoder = WordEncoder()
+    tables = network.tables(describe_types(TASKS, encoder))
+    hints = torch.rand(len(texts), 3, FEATURES)
+    together = network.evidence(InstructionEncoder(encoder).encode(texts), tables[:3], hints)
+    for row, text in enumerate(texts):
+        alone = network.evidence(InstructionEncoder(encoder).encode([text]), tables[:3], hints[row : row + 1])
+        for found, expected in zip(together, alone, strict=True):
+            torch.testing.assert_close(found[row], expected[0], atol=1e-5, rtol=1e-4)
+    places = together.positions
+    assert ((places >= 0) & (places < 1)).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_lstm_is_that_of_torch(network: PlannerNetwork, seed: int) -> None:
+    torch.manual_seed(seed)
+    decomposer = network.decomposer
+    inputs = torch.randn(3, 5, decomposer.lstm.input_size)
+    expected, (hidden, cell) = decomposer.lstm(inputs)
+    found, state = decomposer._walk(inputs[:, :2], None)
+    rest, state = decomposer._walk(inputs[:, 2:], state)
+    torch.testing.assert_close(torch.cat([found, rest], dim=1), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(state[0], hidden, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(state[1], cell, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_adjacency_is_acyclic_whatever_the_weights(kind: str) -> None:
     for seed in range(5):
