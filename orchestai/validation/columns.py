@@ -286,7 +286,7 @@ def _fit_texts(
     if allow_id and distinct == present >= 20 and words < 2 and (_ID_NAME.search(name) or distinct >= 200):
         return "id", *nothing
     order = np.lexsort((raw.text_hashes(), -counts))[:LEVELS]
-    # A text that was seen once is no level: the next table has other such texts, and an axis made of them would be lost.
+    # A text that was seen once is no level: the next table has other such texts, and their axis would be lost.
     order = order[counts[order] >= np.clip(present // 500, 2, 5)]
     if not len(order):
         return "text", *nothing
