@@ -52,9 +52,8 @@ class Numbers:
 
     def _unit(self, name: str) -> float:
         """Return what a column is counted in: squares of numbers beyond 1e150 are no numbers."""
-        return (
-            1e200 if pd.api.types.is_float_dtype(self._frame[name]) and self._frame[name].abs().max() > 1e150 else 1.0
-        )
+        column = self._frame[name]
+        return 1e200 if pd.api.types.is_float_dtype(column) and column.abs().max() > 1e150 else 1.0
 
     def snap(self, matrix: Matrix) -> Matrix:
         """Round what the frame rounds, so that the next model sees what a reader of the table would."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -74,7 +73,6 @@ def measure(folder: Path) -> dict[str, Any]:
         "wall_seconds": time.perf_counter() - begun,
         "cpu_seconds": cpu_seconds() - cpu,
         "peak_memory_bytes": result.peak_memory_bytes,
-        "reader_peak_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "rows_per_second": result.rows_per_second,
         "stages": result.stage_seconds,
         "verdict": result.verdict,

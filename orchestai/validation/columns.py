@@ -286,7 +286,10 @@ def _fit_texts(
     if allow_id and distinct == present >= 20 and words < 2 and (_ID_NAME.search(name) or distinct >= 200):
         return "id", *nothing
     order = np.lexsort((raw.text_hashes(), -counts))[:LEVELS]
-    order = order[counts[order] > 0]
+    # A text that was seen once is no level: the next table has other such texts, and their axis would be lost.
+    order = order[counts[order] >= np.clip(present // 500, 2, 5)]
+    if not len(order):
+        return "text", *nothing
     hashes = raw.text_hashes()[order]
     by_hash = np.argsort(hashes)
     return "category", hashes[by_hash], by_hash.astype(np.int64), tuple(raw.texts[place] for place in order)
