@@ -6,6 +6,9 @@ hours cannot hide behind a good week. The whole window is judged against the anc
 one that a person accepted: small steps from window to window do not add up unseen. The first window of a source has
 nothing to be compared with; what can be judged without a reference is judged, and it becomes the reference. Only
 approved windows are remembered.
+
+Executions of one instruction with the same plan and outcome count once, as training takes an instruction once: that
+people ask the same thing again is no fault of the log, and a row written a thousand times teaches no more than one.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ class Fingerprint(Record):
 
     Attributes:
         number: How many windows of the source have been approved, this one counted.
-        rows: Its executions.
+        rows: Its executions, equal ones counted once.
         first: When its first execution ended.
         last: When its last execution ended.
         content: Hash of its executions.
@@ -86,7 +89,7 @@ class WindowReport(Record):
 
     Attributes:
         source: Where their instructions came from.
-        rows: New executions.
+        rows: New executions, equal ones counted once.
         state: `waiting` for more rows, `first` of its source, or `compared` with the approved window.
         blocks: Its blocks in order of time.
         reference: The approved window that they were compared with.
@@ -130,8 +133,8 @@ class Window:
     """A report with the executions that it is about."""
 
     report: WindowReport
-    table: pa.Table  # as the gate sees it, in order of time (n, columns)
-    keys: Keys  # (n,)
+    table: pa.Table  # as the gate sees it, in order of time (different executions, columns)
+    keys: Keys  # (executions,)
     first: datetime
     last: datetime
     page: Path | None = None
@@ -201,11 +204,21 @@ def judge_windows(project: Project, executions: pa.Table) -> list[Window]:
         if not len(places):
             continue
         rows = executions.take(places)
-        table = execution_plan_table(rows, project.tasks.names)
         moments = [_utc(moment) for moment in rows["timestamp"].to_pylist()]
+        first, last = moments[0], moments[-1]
+        table = execution_plan_table(rows, project.tasks.names)
+        different = _first_of_equals(table)
+        table, moments = table.take(different), [moments[place] for place in different]
         report = _judge(source, table, moments, folder, config, settings)
-        windows.append(Window(report, table, keys[places], moments[0], moments[-1]))
+        windows.append(Window(report, table, keys[places], first, last))
     return windows
+
+
+def _first_of_equals(table: pa.Table) -> NDArray[np.int64]:
+    """Return where each different row stands first, in order (different rows,)."""
+    places = np.arange(table.num_rows)
+    found = table.append_column("place", [places]).group_by(table.column_names).aggregate([("place", "min")])
+    return np.sort(found["place_min"].to_numpy())
 
 
 def approve(project: Project, windows: Sequence[Window]) -> None:

@@ -40,7 +40,7 @@ def log(first: int, rows: int, *, shapes: Sequence[Any] = SHAPES, source: str = 
                 "attempt": 1,
                 "sequence": number,
                 "timestamp": START + timedelta(minutes=number),
-                "instruction": f"Please do {' and '.join(rng.choice(words, 3 * len(names)))} now.",
+                "instruction": f"Please do {' and '.join(rng.choice(words, 3 * len(names)))} of {number}.",
                 "inputs": [],
                 "success": bool(rng.random() < 0.9),
                 "completed": True,
@@ -158,6 +158,18 @@ def test_the_order_of_the_rows_does_not_matter(project: Project) -> None:
     (left,), (right,) = judge_windows(project, executions), judge_windows(project, shuffled)
     assert left.report.blocks[0].result.collapse_score == right.report.blocks[0].result.collapse_score
     assert left.table.equals(right.table)
+
+
+def test_what_is_asked_again_counts_once(project: Project) -> None:
+    executions = log(0, 300)
+    place = executions.schema.get_field_index("execution_id")
+    field = executions.schema.field(place)
+    ids = pa.array([f"again{number}" for number in range(300)], field.type)
+    again = executions.set_column(place, field, ids)
+    (window,) = judge_windows(project, pa.concat_tables([executions, again]))
+    assert window.report.rows == 300
+    assert len(window.keys) == 600, "all of them have been seen"
+    assert window.report.approved, window.report.worst
 
 
 def test_a_damaged_memory_is_told(project: Project) -> None:
