@@ -17,6 +17,7 @@ class Phase1Config(Record):
         batch_size: Instructions a step.
         learning_rate: Peak step size of AdamW.
         epochs: Passes over the data, at most.
+        max_steps: Steps after which no further pass begins: large data sets need fewer of them.
         lambda_dag: Weight of the DAG loss beside the cross-entropies.
         patience: Epochs without a better validation loss before training stops.
         seed: Equal seeds give equal weights on the same machine.
@@ -32,6 +33,7 @@ class Phase1Config(Record):
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     epochs: int = Field(default=50, ge=1)
+    max_steps: int = Field(default=900, ge=1)
     lambda_dag: float = Field(default=0.3, ge=0)
     patience: int = Field(default=10, ge=1)
     seed: int = Field(default=7, ge=0)

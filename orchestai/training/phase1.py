@@ -48,9 +48,6 @@ SMALL_ROWS = 1000
 SMALL_MEMBERS = 2
 """Networks in the ensemble where there are few rows: there the seed decides more than anything else."""
 
-MOST_STEPS = 900
-"""Steps after which no further epoch begins: large data sets need fewer passes than `epochs` allows."""
-
 RATE_SCALE = 10.0
 """Every part learns at this multiple of the configured rate."""
 
@@ -183,7 +180,7 @@ def _train(
         types=types,
         workers=DescribedWorkers(*(part.to(device) for part in describe_workers(workers, tasks, encoder))),
         config=config,
-        epochs=min(config.epochs, max(1, MOST_STEPS // math.ceil(len(data.train) / config.batch_size))),
+        epochs=min(config.epochs, max(1, config.max_steps // math.ceil(len(data.train) / config.batch_size))),
         device=device,
         processes=processes,
     )

@@ -18,7 +18,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     shutil.copytree(packaged_directory(), configs)
     shorten(configs / "training" / "data.yml", "min_rows: 50", "min_rows: 12")
     shorten(configs / "training" / "phase1.yml", "epochs: 50", "epochs: 8")
-    shorten(configs / "training" / "data.yml", "rows: 1500", "rows: 0")
+    shorten(configs / "training" / "data.yml", "rows: 900", "rows: 0")
     monkeypatch.setenv("ORCHESTAI_PROJECT_DIR", str(configs))
     monkeypatch.setenv("ORCHESTAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ORCHESTAI_TARGET", "ci")
