@@ -219,8 +219,11 @@ def transition_prior(sequences: list[tuple[int, ...]], kinds: int) -> Tensor:
 
 
 def map_transitions(prior: Tensor, rows: Tensor) -> Tensor:
-    """The prior for another catalog; a type that was never trained gets each row's mean."""
-    padded = torch.cat([prior, prior.mean(dim=1, keepdim=True)], dim=1)  # (K0 + 1, K0 + 1)
+    """The prior for another catalog; a type that was never trained is as likely as chance after each of the others.
+
+    A row's mean would be one of logarithms, mostly of pairs that never occurred: a verdict against new types.
+    """
+    padded = torch.cat([prior, prior.new_zeros(len(prior), 1)], dim=1)  # (K0 + 1, K0 + 1)
     unseen = padded.mean(dim=0, keepdim=True)
     table = torch.cat([padded[:-1], unseen, padded[-1:]])  # K0 trained rows, unseen, start
     start = torch.tensor([len(table) - 1], device=rows.device)
