@@ -43,7 +43,8 @@ def test_a_single_text_is_searched_as_in_a_batch(tasks: TaskCatalog, gnn: str, t
     encoder = WordEncoder()
     encoded = InstructionEncoder(encoder).encode(TEXTS)
     config = DecodingConfig(transition_weight=0.3, presence_weight=0.2)
-    lengths, chosen = set(), set()
+    lengths: set[int] = set()
+    chosen: set[int] = set()
     known = TaskCatalog(types=tasks.types[:trained])
     for seed in range(3):
         network = network_for(known, gnn, seed)
