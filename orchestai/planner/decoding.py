@@ -31,6 +31,7 @@ class DecodingConfig(Record):
         transition_weight: Weight of the prior of type pairs that follow each other.
         temperature: Above 1 the candidates count more equally in the expectation.
         edge_threshold: Probability above which a pair becomes an edge.
+        text_weight: Weight of what text says of types that were never trained: above 1 they are chosen more freely.
     """
 
     beam: int = 6
@@ -39,6 +40,7 @@ class DecodingConfig(Record):
     transition_weight: float = 0.0
     temperature: float = 1.0
     edge_threshold: float = 0.5
+    text_weight: float = 1.0
 
 
 class Candidate(NamedTuple):

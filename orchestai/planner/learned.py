@@ -38,6 +38,7 @@ from orchestai.planner.model import (
     describe_workers,
     map_transitions,
 )
+from orchestai.planner.new_types import TextScores
 from orchestai.planner.quick import QuickSearch
 from orchestai.planner.shapes import DescribedTypes, DescribedWorkers, EncodedInstructions, PlannerOutputs, TypeTables
 
@@ -146,7 +147,9 @@ class LearnedPlanner:
                 f"({', '.join(setup.tasks.names[:3])}, ..) this one has none ({', '.join(self.tasks.names[:3])}, ..).",
                 remedy="Train a planner for this catalog, or plan with the catalog of the checkpoint.",
             )
+        self._texts: TextScores | None = None
         if self.untrained:
+            self._texts = TextScores(self.tasks, self._types.descriptions.numpy(), describer or encoder)
             _log.warning(
                 "%d of %d task types were not trained (or are described otherwise now) and are "
                 "judged by their descriptions alone: %s",
@@ -278,7 +281,11 @@ class LearnedPlanner:
         known = np.append(np.arange(scores.shape[1]), -1)
         padded = np.concatenate([scores, np.zeros((len(texts), 1), dtype=np.float32)], axis=1)
         ridge = padded[:, known[self._types.rows.numpy()]]  # (B, K)
-        hints = np.concatenate([ridge[..., None], self._described(texts)], axis=-1)
+        catalog = self._described(texts)
+        hints = np.concatenate([ridge[..., None], catalog], axis=-1)
+        if self._texts is not None:
+            text = self._texts(encoded.embeddings.numpy(), catalog[..., 0])  # (B, K)
+            hints = np.concatenate([hints, self.setup.decoding.text_weight * text[..., None]], axis=-1)
         return encoded, torch.from_numpy(hints)
 
     def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Proposal]]]:

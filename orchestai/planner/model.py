@@ -14,6 +14,8 @@ from orchestai.embeddings.protocol import TextEncoder
 from orchestai.planner.decomposer import Memory, TaskDecomposer
 from orchestai.planner.evidence import TypeEvidence
 from orchestai.planner.graph_generator import WorkflowGraphGenerator
+from orchestai.planner.hints import FEATURES
+from orchestai.planner.new_types import judge_by_text
 from orchestai.planner.selector import RLModelSelector, able_workers, worker_facts
 from orchestai.planner.shapes import (
     DescribedTypes,
@@ -95,11 +97,21 @@ class PlannerNetwork(nn.Module):
 
     def tables(self, types: DescribedTypes) -> TypeTables:
         """What the networks make of a catalog alone."""
-        return TypeTables(*self.evidence.tables(types), self.decomposer.names(types), types.links)
+        names = self.decomposer.names(types)
+        return TypeTables(*self.evidence.tables(types), names, types.links, new=types.rows == self.config.trained_types)
 
     def look(self, encoded: EncodedInstructions, tables: TypeTables, hints: Tensor) -> tuple[Evidence, Memory]:
-        """Everything before the first step: evidence, and the decomposer's memory."""
-        evidence = self.evidence(encoded, tables[:3], hints)
+        """Everything before the first step: evidence, and the decomposer's memory.
+
+        Args:
+            encoded: B instructions.
+            tables: From `tables`.
+            hints: [B, K, FEATURES], or one more where the catalog has new types: what `judge_by_text` reads.
+        """
+        evidence = self.evidence(encoded, tables[:3], hints[..., :FEATURES])
+        if hints.shape[-1] > FEATURES:
+            presence = judge_by_text(evidence.presence, hints[..., FEATURES], tables.new)
+            evidence = evidence._replace(presence=presence)
         return evidence, self.decomposer.remember(encoded, tables.names, tables.links, evidence)
 
     def forward(
@@ -117,7 +129,7 @@ class PlannerNetwork(nn.Module):
             encoded: B instructions.
             types: The task catalog.
             workers: The worker catalog.
-            hints: [B, K, features].
+            hints: [B, K, features], as `look` takes them.
             chosen: [B, S] type of each sub-task; 0 where padded.
             mask: [B, S] true where there is a sub-task.
 
@@ -207,8 +219,11 @@ def transition_prior(sequences: list[tuple[int, ...]], kinds: int) -> Tensor:
 
 
 def map_transitions(prior: Tensor, rows: Tensor) -> Tensor:
-    """The prior for another catalog; a type that was never trained gets each row's mean."""
-    padded = torch.cat([prior, prior.mean(dim=1, keepdim=True)], dim=1)  # (K0 + 1, K0 + 1)
+    """The prior for another catalog; a type that was never trained is as likely as chance after each of the others.
+
+    A row's mean would be one of logarithms, mostly of pairs that never occurred: a verdict against new types.
+    """
+    padded = torch.cat([prior, prior.new_zeros(len(prior), 1)], dim=1)  # (K0 + 1, K0 + 1)
     unseen = padded.mean(dim=0, keepdim=True)
     table = torch.cat([padded[:-1], unseen, padded[-1:]])  # K0 trained rows, unseen, start
     start = torch.tensor([len(table) - 1], device=rows.device)

@@ -25,7 +25,9 @@ from orchestai.planner.decoding import (
     settled,
     transition_score,
 )
+from orchestai.planner.hints import FEATURES
 from orchestai.planner.model import PlannerNetwork
+from orchestai.planner.new_types import judge_by_text
 from orchestai.planner.quick_graph import QuickGraph
 from orchestai.planner.quick_math import Array, gelu, layer_norm, log_softmax, product, sigmoid, softmax, softplus
 from orchestai.planner.shapes import TypeTables
@@ -114,7 +116,7 @@ class QuickSearch:
         Args:
             states: [T, H] of the tokens.
             embedding: [H] pooled.
-            hints: [K, features].
+            hints: [K, features], or one more where the catalog has new types, as `PlannerNetwork.look` takes them.
         """
         with torch.inference_mode():
             sheet = self._prepare(states, embedding, hints)
@@ -130,7 +132,10 @@ class QuickSearch:
         weights = (f.queries @ split).softmax(dim=-1)  # (heads, K, T)
         read = weights @ values.reshape(-1, heads, size // heads).transpose(0, 1)  # (heads, K, d)
         contexts = evidence.norm(read.transpose(0, 1).flatten(1))  # (K, D)
-        presence = (f.outputs * contexts[:, None]).sum(dim=-1) + torch.addmm(f.presence_bias, hints, f.hints)  # (K, 2)
+        hinted = torch.addmm(f.presence_bias, hints[:, :FEATURES], f.hints)
+        presence = (f.outputs * contexts[:, None]).sum(dim=-1) + hinted  # (K, 2)
+        if hints.shape[1] > FEATURES:
+            presence = judge_by_text(presence, hints[:, FEATURES], self._tables.new)
         first = presence[:, 0]
         kept = first.topk(KEPT_TYPES).indices if len(first) > KEPT_TYPES else torch.arange(len(first))
         length = len(states)

@@ -34,6 +34,7 @@ class TypeTables(NamedTuple):
     bias: Tensor  # (K, 2)
     names: Tensor  # (K, D) embeddings of the types as steps of a plan
     links: Tensor  # (K, K)
+    new: Tensor  # (K,) true for types that were never trained
 
 
 class DescribedWorkers(NamedTuple):

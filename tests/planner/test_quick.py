@@ -34,19 +34,26 @@ def network_for(tasks: TaskCatalog, gnn: str, seed: int) -> PlannerNetwork:
     return network
 
 
-@pytest.mark.parametrize("gnn", ["gat", "sage"])
-@pytest.mark.parametrize("tasks", [TASKS, LINKED], ids=["small", "narrowed"])
-def test_a_single_text_is_searched_as_in_a_batch(tasks: TaskCatalog, gnn: str) -> None:
+@pytest.mark.parametrize(
+    ("tasks", "gnn", "trained"),
+    [(TASKS, "gat", 3), (TASKS, "sage", 3), (LINKED, "gat", 40), (LINKED, "sage", 40), (LINKED, "gat", 33)],
+    ids=["small, gat", "small, sage", "narrowed, gat", "narrowed, sage", "seven types are new"],
+)
+def test_a_single_text_is_searched_as_in_a_batch(tasks: TaskCatalog, gnn: str, trained: int) -> None:
     encoder = WordEncoder()
     encoded = InstructionEncoder(encoder).encode(TEXTS)
     config = DecodingConfig(transition_weight=0.3, presence_weight=0.2)
-    lengths = set()
+    lengths: set[int] = set()
+    chosen: set[int] = set()
+    known = TaskCatalog(types=tasks.types[:trained])
     for seed in range(3):
-        network = network_for(tasks, gnn, seed)
+        network = network_for(known, gnn, seed)
         hints = torch.rand(len(TEXTS), len(tasks), FEATURES)
+        if trained < len(tasks):
+            hints = torch.cat([hints, 2 * torch.randn(len(TEXTS), len(tasks), 1)], dim=-1)
         transitions = torch.randn(len(tasks) + 1, len(tasks))
         with torch.inference_mode():
-            tables = network.tables(describe_types(tasks, encoder))
+            tables = network.tables(describe_types(tasks, encoder, known))
             together = propose(network, encoded, tables, hints, transitions, config)
         quick = QuickSearch(network, tables, transitions, config)
         for row, wanted in enumerate(together):
@@ -58,6 +65,7 @@ def test_a_single_text_is_searched_as_in_a_batch(tasks: TaskCatalog, gnn: str) -
                 assert ours.presence == pytest.approx(theirs.presence, abs=1e-3)
                 assert ours.transition == pytest.approx(theirs.transition, abs=1e-4)
                 assert ours.subtasks is None
+                chosen.update(ours.types)
             for place, one in enumerate(found.candidates):
                 size = len(one.types)
                 lengths.add(size)
@@ -65,3 +73,4 @@ def test_a_single_text_is_searched_as_in_a_batch(tasks: TaskCatalog, gnn: str) -
                 theirs_edges = np.triu(np.array(wanted.edges[place])[:size, :size], 1)
                 assert ours_edges == pytest.approx(theirs_edges, abs=1e-4)
     assert len(lengths) > 1  # plans of several sub-tasks were compared, and of different sizes
+    assert (max(chosen) >= trained) == (trained < len(tasks))  # new types were among them, if there are any

@@ -324,6 +324,40 @@ def test_a_catalog_with_a_new_type_works_and_says_so(trained: TrainResult, caplo
     assert LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder()).untrained == ()
 
 
+def test_a_new_type_is_chosen_where_the_text_asks_for_it_and_only_there(trained: TrainResult) -> None:
+    more = TaskCatalog(types=(TaskType(name="sing", description="sing a song"), *TASKS.types))
+    planner = LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder(), tasks=more)
+    asked = ["sing a song", "please sing a song then bake", "today sing", "please bake", "now paint then look"]
+    together = planner.predict(asked)
+    assert ["sing" in plan.task_types for plan in together] == [True, True, True, False, False]
+    assert "bake" in together[1].task_types
+    for text, plan in zip(asked, together, strict=True):  # one alone is planned as in company
+        alone = planner.predict([text])[0]
+        assert alone.task_types == plan.task_types
+        assert alone.dependencies == plan.dependencies
+        assert alone.confidence == pytest.approx(plan.confidence, abs=1e-4)
+
+
+def test_a_catalog_that_was_trained_whole_is_not_judged_by_text(
+    trained: TrainResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["soon paint then bake", "today look"]
+    planner = LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder())
+    before = planner.predict(texts)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a trained type was judged by its text")
+
+    monkeypatch.setattr("orchestai.planner.model.judge_by_text", never)
+    monkeypatch.setattr("orchestai.planner.quick.judge_by_text", never)
+    assert planner.predict(texts) == before
+    planner.predict(texts[:1])
+    more = TaskCatalog(types=(*TASKS.types, TaskType(name="sing", description="sing a song")))
+    larger = LearnedPlanner.load(trained.checkpoint, encoder=WordEncoder(), tasks=more)
+    with pytest.raises(AssertionError, match="judged by its text"):
+        larger.predict(texts)
+
+
 def test_a_checkpoint_of_another_catalog_is_refused(trained: TrainResult) -> None:
     strange = TaskCatalog(
         types=(TaskType(name="sing", description="sing a song"), TaskType(name="paint", description="x"))
