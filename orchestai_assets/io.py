@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestai.errors import DataError
+from orchestai.logs.parquet import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,15 +27,13 @@ def read_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> "
         DataError: There is no file, or one is damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not paths:
         raise DataError("There is no table to read.", remedy="Materialise the upstream asset first.")
     tables = []
     for path in paths:
         try:
-            names = None if columns is None else list(columns)
-            tables.append(pq.read_table(path, columns=names, page_checksum_verification=True, partitioning=None))
+            tables.append(read_parquet(path, columns))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"The table {path} cannot be read: {error}.", remedy="Materialise it again.") from error
     return pa.concat_tables(tables, promote_options="default")

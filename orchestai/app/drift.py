@@ -15,6 +15,7 @@ from orchestai.contracts.base import Record
 from orchestai.errors import DataError
 from orchestai.evaluation.drift import FeatureDrift
 from orchestai.evaluation.drift_outcomes import CalibrationDrift, SuccessDrift
+from orchestai.logs.parquet import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,10 +188,9 @@ def _read(project: Project, since: datetime, config: DriftConfig, now: datetime)
 
 def _table(path: Path) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=list(_COLUMNS), partitioning=None)
+        return read_parquet(path, _COLUMNS)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"The table {path} cannot be read: {error}.", remedy="Delete it and ingest its day.") from error
 

@@ -30,6 +30,7 @@ from orchestai.contracts.base import Record
 from orchestai.errors import DataError
 from orchestai.logs.columns import KEY
 from orchestai.logs.files import replacing
+from orchestai.logs.parquet import read_parquet
 from orchestai.validation.executions import execution_plan_table
 from orchestai.validation.report import Gate, ValidationReport
 from orchestai.validation.result import ValidationResult
@@ -387,10 +388,9 @@ def _fingerprint(folder: Path) -> Fingerprint | None:
 
 def _read(path: Path) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        return read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"The approved window {path} cannot be read: {error}",

@@ -22,6 +22,7 @@ from orchestai.contracts.base import Record
 from orchestai.errors import DataError
 from orchestai.logs.columns import KEY, execution_row, execution_schema
 from orchestai.logs.files import make_directory, replacing, storage_error
+from orchestai.logs.parquet import read_parquet
 from orchestai.logs.quarantine import BadLine, count_reasons, write_quarantine
 from orchestai.logs.reader import iter_segment
 from orchestai.logs.segments import closed_segments, is_plain
@@ -214,13 +215,12 @@ def _merge(table: pa.Table | None, parts: Sequence[pa.Table]) -> pa.Table:
 
 def _read_table(path: Path) -> tuple[pa.Table | None, dict[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not path.exists():
         return None, {}
     remedy = "Delete it: it is built again from the segments."
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        table = read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"The table {path} is damaged: {error}", remedy=remedy) from error
     metadata = table.schema.metadata or {}

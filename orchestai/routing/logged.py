@@ -12,6 +12,7 @@ import numpy as np
 
 from orchestai.contracts import planning_text
 from orchestai.errors import DataError, StorageError
+from orchestai.logs.parquet import read_parquet
 from orchestai.routing.features import lexical
 from orchestai.routing.outcomes import FEATURES_ASSET, METRICS_ASSET, OUTCOMES_ASSET, OutcomeTable, build_table
 from orchestai.routing.text import subtask_texts
@@ -110,12 +111,11 @@ def outcomes_of(tables: Iterable[Path]) -> pa.Table:
         DataError: A table is damaged or lacks a column.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     rows: dict[tuple[str, int, int, str], dict[str, Any]] = {}
     for path in tables:
         try:
-            table = pq.read_table(path, columns=_COLUMNS, page_checksum_verification=True, partitioning=None)
+            table = read_parquet(path, _COLUMNS)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise DataError(f"The table {path} cannot be read: {error}.", remedy="Materialise it again.") from error
         for execution in table.to_pylist():
@@ -237,10 +237,9 @@ def read_routing_table(folder: Path, name: str) -> pa.Table:
         DataError: It is missing or damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(folder / name, page_checksum_verification=True, partitioning=None)
+        return read_parquet(folder / name)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"The table {folder / name} cannot be read: {error}.", remedy="Materialise the upstream asset first."

@@ -22,6 +22,7 @@ from orchestai.importers.splits import split_by_hash
 from orchestai.logs.columns import execution_schema
 from orchestai.logs.feedback import Label
 from orchestai.logs.files import replacing, write_file
+from orchestai.logs.parquet import read_parquet
 from orchestai.training.outcomes import Outcome, UnusableError, complexities, read_outcome
 
 if TYPE_CHECKING:
@@ -241,14 +242,13 @@ def read_training_data(directory: Path) -> TrainingData:
         DataError: It is missing or damaged, or the two files do not belong together.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = directory / TABLE_FILE
     remedy = "Prepare the training data again."
     if not path.exists():
         raise DataError(f"There are no training data in {directory}.", remedy=remedy)
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        table = read_parquet(path)
         content = (directory / JSON_FILE).read_bytes()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"The training data in {directory} cannot be read: {error}", remedy=remedy) from error
@@ -272,18 +272,13 @@ def split_of(group: str, split: SplitConfig) -> Split:
 
 def _tables(tables: pa.Table | Path | Iterable[pa.Table | Path]) -> list[pa.Table]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     given = [tables] if isinstance(tables, pa.Table | Path) else list(tables)
     schema = execution_schema()
     read = []
     for item in given:
         try:
-            table = (
-                item
-                if isinstance(item, pa.Table)
-                else pq.read_table(item, page_checksum_verification=True, partitioning=None)
-            )
+            table = item if isinstance(item, pa.Table) else read_parquet(item)
             read.append(table.select(_COLUMNS).cast(pa.schema([schema.field(name) for name in _COLUMNS])))
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             name = "A table" if isinstance(item, pa.Table) else item

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestai.config import ExpectationSuite
 from orchestai.errors import DataError
 from orchestai.logs.columns import execution_schema
+from orchestai.logs.parquet import read_parquet
 from orchestai.validation.balance import LEARNED_COLUMNS, find_duplicates, measure_balance
 from orchestai.validation.report import (
     DuplicateStats,
@@ -32,7 +33,6 @@ def read_table(path: Path) -> pa.Table:
         DataError: There is none, or it is damaged.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
@@ -40,7 +40,7 @@ def read_table(path: Path) -> pa.Table:
     tables = []
     for file in files:
         try:
-            tables.append(pq.read_table(file, page_checksum_verification=True, partitioning=None))
+            tables.append(read_parquet(file))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"The table {file} cannot be read: {error}", remedy="Make it again.") from error
     try:

@@ -21,6 +21,7 @@ from orchestai.config import Project
 from orchestai.contracts import PlanExample
 from orchestai.errors import CheckpointError, DataError, StorageError
 from orchestai.evaluation.business import COLUMNS, BusinessMetrics, Outcomes, business_metrics
+from orchestai.logs.parquet import read_parquet
 
 EVALUATION_FILE = "report.json"
 HISTORY_FILE = "history.json"
@@ -139,10 +140,8 @@ def _families(test: Sequence[PlanExample], ours: Sequence[Any], theirs: Sequence
 
 
 def _executions(project: Project) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     for path in learned_tables(project):
-        table = pq.read_table(path, columns=list(COLUMNS), partitioning=None)
+        table = read_parquet(path, COLUMNS)
         for batch in table.to_batches(max_chunksize=5000):
             yield from batch.to_pylist()
 
@@ -152,9 +151,8 @@ def _freshness(project: Project, now: datetime) -> dict[str, float | None]:
     newest = None
     if tables := learned_tables(project):
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        newest = pc.max(pq.read_table(tables[-1], columns=["timestamp"], partitioning=None)["timestamp"]).as_py()
+        newest = pc.max(read_parquet(tables[-1], ["timestamp"])["timestamp"]).as_py()
     places = {
         "training_data": training_folder(project) / "training_data.json",
         "planner": phase1_folder(project) / "manifest.json",

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestai.app.report.measure import Predictions, percent_interval
 from orchestai.contracts import PlanExample
+from orchestai.logs.parquet import read_parquet
 
 KEPT = "learned plan kept"
 _COLUMNS = ("instruction", "planner", "fallback_reason", "success")
@@ -20,11 +21,9 @@ def in_the_log(tables: Sequence[Path]) -> list[dict[str, Any]]:
     Every row: `plan`, `executions`, `success` as an interval in percent. Executions of one instruction are drawn
     together. The two kinds are not the same instructions: the learned plan gives way on the harder ones.
     """
-    import pyarrow.parquet as pq
-
     rows: list[dict[str, Any]] = []
     for table in tables:
-        rows += pq.read_table(table, columns=list(_COLUMNS), partitioning=None).to_pylist()
+        rows += read_parquet(table, _COLUMNS).to_pylist()
     return success_shares(rows)
 
 
