@@ -305,7 +305,7 @@ def quiet(dagster: Dagster) -> bool:
         """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING]}) {
              ... on Runs { results { runId } } } }"""
     )
-    return data["runsOrError"]["results"] == []
+    return not data["runsOrError"]["results"]
 
 
 def ticks(dagster: Dagster, sensor: str) -> int:
