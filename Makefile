@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 UI ?= 1
 PORT ?= 3000
 PYTEST_ARGS ?=
+MLFLOW := .venv-mlflow/bin/mlflow
 PACKAGES := orchestai orchestai_assets jobs sensors resources bench
 
 .DEFAULT_GOAL := help
@@ -34,8 +35,14 @@ run: $(STAMP) ## Run the whole loop on the packaged model, then leave the Dagste
 test: lint types imports deps tools ## Check style, types, import rules and dependencies, then run every test not marked slow
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: lint types imports deps tools ## The same with the slow tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-all: lint types imports deps tools $(MLFLOW) ## The same with the slow tests
+	ORCHESTAI_TEST_MLFLOW=$(abspath $(MLFLOW)) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The registry is tested against a real MLflow server too, which is no dependency of ours: a place of its own.
+$(MLFLOW): requirements.lock
+	@$(PYTHON) -m venv .venv-mlflow
+	@.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^mlflow-skinny==/mlflow==/p' requirements.lock)"
+	@touch $@
 
 # The sandbox that confines code is a system package; its tests run it for real.
 tools:
@@ -66,4 +73,4 @@ schemas: $(STAMP) ## Write the JSON Schemas of the configuration anew
 	$(BIN)/orchestai config schemas
 
 clean: ## Remove the virtual environment and caches, never your data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-mlflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
