@@ -17,6 +17,7 @@ from orchestai.registry import ModelVersion
 from orchestai.registry.gates import OffPolicyEvidence
 
 if TYPE_CHECKING:
+    from orchestai.embeddings.protocol import TextEncoder
     from orchestai.evaluation.off_policy import LoggedRows, OffPolicyEstimate, TargetPolicy
     from orchestai.evaluation.off_policy.policies import Policies
 
@@ -141,8 +142,9 @@ def gain_of_version(project: Project, candidate: ModelVersion, champion: ModelVe
 
     makers = Policies(project.tasks, project.workers, project.routing)
     rows = [row for row in logged_rows(project).rows if makers.knows(row)]
+    encoder = _encoder_of(project)
     ours, *theirs = (
-        _routed(project, makers, router_folder(project_of(project, version.folder)))
+        _routed(makers, router_folder(project_of(project, version.folder)), encoder)
         for version in (candidate, champion)
         if version is not None
     )
@@ -170,18 +172,22 @@ def _policy(project: Project, makers: Policies, name: str) -> TargetPolicy:
     if name == "cheapest":
         return makers.cheapest()
     if name == "router":
-        return _routed(project, makers, router_folder(project))
+        return _routed(makers, router_folder(project), _encoder_of(project))
     return makers.always(project.workers[name].name)
 
 
-def _routed(project: Project, makers: Policies, folder: Path) -> TargetPolicy:
+def _encoder_of(project: Project) -> TextEncoder:
+    from orchestai.embeddings import load_encoder
+
+    return load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
+
+
+def _routed(makers: Policies, folder: Path, encoder: TextEncoder) -> TargetPolicy:
     import numpy as np
 
-    from orchestai.embeddings import load_encoder
     from orchestai.routing.router import Router
     from orchestai.routing.store import load_router
 
-    encoder = load_encoder(project.planner.encoder, cache_dir=project.paths.embeddings)
     router = Router(load_router(folder, encoder=encoder.identity))
 
     @lru_cache(maxsize=4096)

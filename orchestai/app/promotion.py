@@ -227,7 +227,8 @@ def _judged(
         )
         gates = GateReport(results=(result,), rows=len(rows), baseline=baseline)
     else:
-        estimate = off_policy(project, candidate, champion)
+        asked = policy.gates.off_policy_lower_bound is not None
+        estimate = off_policy(project, candidate, champion) if asked else None
         gates = evaluate_gates(measure_candidate(project, candidate, champion, rows, off_policy=estimate), policy.gates)
 
     def report(action: Literal["refused", "canary", "champion", "passed", "busy"], why: str) -> CandidateReport:
