@@ -118,6 +118,21 @@ def test_an_estimate_from_the_logs_can_refuse(judged: Project) -> None:
     assert asked == [("1", None)]
 
 
+def test_nobody_reads_the_logs_for_a_gate_that_is_off(judged: Project) -> None:
+    policy = judged.promotion["default"]
+    off = policy.model_copy(update={"gates": policy.gates.model_copy(update={"off_policy_lower_bound": None})})
+    project = judged.model_copy(update={"promotion": {"default": off}})
+
+    def estimate(*_: object) -> OffPolicyEvidence:
+        raise AssertionError("asked")
+
+    train(project, 1)
+    report = release_candidate(project, off_policy=estimate)
+
+    assert report.gates is not None
+    assert "off_policy" not in [result.gate for result in report.gates.results]
+
+
 def test_held_out_rows_are_of_the_test_split_whole_groups_and_others_for_each_candidate() -> None:
     rows = [
         row.model_copy(update={"split": "train" if number < 100 else "test"})
