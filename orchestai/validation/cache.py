@@ -13,7 +13,7 @@ from orchestai.logs.files import write_file
 from orchestai.validation.result import ValidationResult
 from orchestai.validation.settings import GateSettings
 
-VERSION = 2
+VERSION = 3
 """Raise it when results change for the same input."""
 
 

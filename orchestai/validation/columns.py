@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ OTHER = 32
 NULL = 33
 TEXT_WIDTH = 16
 _REACH = 3.0
+_NUMBER = re.compile(r"\d+")
 _ID_NAME = re.compile(r"(^|_|\b)(id|uuid|guid|rownames?|index|row_?number|uid)($|_|\b)|id_str$|idnum$", re.IGNORECASE)
 
 
@@ -109,7 +110,7 @@ class Column:
         knots: Values at `scores`, for numbers (q,).
         scores: Normal scores of `knots` (q,).
         scale: Width of the middle of a number, for what lies outside the knots.
-        level_hashes: Sorted hashes of the frequent texts (k,).
+        level_hashes: Sorted hashes of the frequent texts, of a text column: of its frequent words with digits (k,).
         level_codes: Code of each of them (k,).
         level_names: Text of each code.
         shares: Share of each code in the reference (CODES,).
@@ -180,7 +181,7 @@ class Column:
             table -= (self.shares / spread).astype(np.float32)
             return np.asarray(table[:, used][codes])
         if self.kind == "text":
-            return _project_texts(raw)
+            return _project_texts(raw, self.level_hashes)
         values = raw.numbers if raw.numbers is not None else texts_as_numbers(raw)
         known = np.isfinite(values)
         if known.all():
@@ -282,17 +283,22 @@ def _fit_texts(
         return "constant", *nothing
     words = float(np.mean([text.count(" ") + 1 for text in raw.texts[:2000]]))
     if distinct > 0.5 * present and words >= 4 and distinct > LEVELS:
-        return "text", *nothing
+        return "text", _repeated_numbers(raw, present), *nothing[1:]
     if allow_id and distinct == present >= 20 and words < 2 and (_ID_NAME.search(name) or distinct >= 200):
         return "id", *nothing
     order = np.lexsort((raw.text_hashes(), -counts))[:LEVELS]
     # A text that was seen once is no level: the next table has other such texts, and their axis would be lost.
-    order = order[counts[order] >= np.clip(present // 500, 2, 5)]
+    order = order[counts[order] >= _fewest(present)]
     if not len(order):
-        return "text", *nothing
+        return "text", _repeated_numbers(raw, present), *nothing[1:]
     hashes = raw.text_hashes()[order]
     by_hash = np.argsort(hashes)
     return "category", hashes[by_hash], by_hash.astype(np.int64), tuple(raw.texts[place] for place in order)
+
+
+def _fewest(present: int) -> int:
+    """Return how often a value must occur to be one that other tables will have too."""
+    return int(np.clip(present // 500, 2, 5))
 
 
 def texts_as_numbers(raw: Raw) -> Floats:
@@ -314,22 +320,56 @@ def _numbers_as_texts(raw: Raw) -> Raw:
     return Raw(None, np.where(raw.null, -1, places), texts, raw.null)
 
 
-def _project_texts(raw: Raw) -> NDArray[np.float32]:
-    """Return the mean of pseudo-random directions of the words of each text (n, TEXT_WIDTH).
+class _Words(NamedTuple):
+    """The words of the distinct texts of a batch."""
 
-    Feature hashing (Weinberger et al. 2009) onto a fixed random projection: close texts share words.
-    """
+    distinct: list[str]
+    places: NDArray[np.int64]  # (words,) of each in `distinct`
+    owner: NDArray[np.int64]  # (words,) text that it is in
+
+
+def _words(raw: Raw) -> _Words:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    assert raw.levels is not None
     split = pc.utf8_split_whitespace(pc.utf8_lower(pa.array(raw.texts, pa.large_string())))
     words = pc.dictionary_encode(pc.list_flatten(split))
     owner = np.asarray(pc.list_parent_indices(split)).astype(np.int64)
-    hashes = hash_texts(words.dictionary.to_pylist())
+    return _Words(words.dictionary.to_pylist(), np.asarray(words.indices).astype(np.int64), owner)
+
+
+def _repeated_numbers(raw: Raw, present: int) -> Hashes:
+    """Return the sorted hashes of the words with digits that several texts have."""
+    words = _words(raw)
+    times = np.bincount(words.places, minlength=len(words.distinct))
+    frequent = np.flatnonzero(times >= _fewest(present))
+    named = [word for place in frequent if _NUMBER.search(word := words.distinct[place])]
+    return np.sort(hash_texts(named))
+
+
+def _project_texts(raw: Raw, numbers: Hashes) -> NDArray[np.float32]:
+    """Return the mean of pseudo-random directions of the words of each text (n, TEXT_WIDTH).
+
+    Feature hashing (Weinberger et al. 2009) onto a fixed random projection: close texts share words. In texts of
+    several words, a number that the reference does not repeat is any number: tickets and orders are counted on, which
+    would make every week another distribution.
+
+    Args:
+        raw: The texts.
+        numbers: Sorted hashes of the words with digits that the reference repeats.
+    """
+    assert raw.levels is not None
+    words = _words(raw)
+    counts = np.bincount(words.owner, minlength=len(raw.texts) + 1).astype(np.float32)
+    own = hash_texts(words.distinct)
+    numbered = [place for place, word in enumerate(words.distinct) if _NUMBER.search(word)]
+    numbered = [place for place, known in zip(numbered, np.isin(own[numbered], numbers), strict=True) if not known]
+    any_number = own.copy()
+    any_number[numbered] = hash_texts([_NUMBER.sub("0", words.distinct[place]) for place in numbered])
+    hashes = np.concatenate([own, any_number])
+    chosen = words.places + np.where(counts[words.owner] > 1, len(own), 0)
     signs = np.stack([(mix(hashes, salt) >> np.uint64(63)).astype(np.float32) * 2 - 1 for salt in range(TEXT_WIDTH)], 1)
     sums = np.zeros((len(raw.texts) + 1, TEXT_WIDTH), np.float32)
-    np.add.at(sums, owner, signs[np.asarray(words.indices)])
-    counts = np.bincount(owner, minlength=len(raw.texts) + 1).astype(np.float32)
+    np.add.at(sums, words.owner, signs[chosen])
     sums /= np.sqrt(counts.clip(1))[:, None]
     return np.asarray(sums[raw.levels])

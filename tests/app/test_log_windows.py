@@ -118,6 +118,21 @@ def test_the_first_window_becomes_the_reference_and_a_healthy_second_one_follows
     assert window.report.reference.number == 1
 
 
+def test_instructions_that_name_running_numbers_are_no_shift(project: Project) -> None:
+    def tickets(first: int, rows: int) -> pa.Table:
+        texts = [f"Summarise ticket T-{number} of the harbour in one sentence." for number in range(first, first + rows)]
+        executions = log(first, rows)
+        return executions.set_column(executions.schema.get_field_index("instruction"), "instruction", pa.array(texts))
+
+    first = tickets(0, 350)
+    validate_executions(project, first)
+    report, (window,) = validate_executions(project, pa.concat_tables([first, tickets(350, 450)]))
+    assert window.report.rows == 450, "executions that differ by the number alone all count"
+    assert report.approved, list(report.refusals)
+    assert window.report.worst is not None
+    assert window.report.worst.result.collapse_score == pytest.approx(100, abs=3)
+
+
 def test_collapsed_plans_at_the_end_of_a_window_are_refused_until_a_person_accepts_them(project: Project) -> None:
     first = log(0, 600)
     validate_executions(project, first)

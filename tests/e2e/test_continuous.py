@@ -83,8 +83,6 @@ def impatient(project: Project, port: int) -> Project:
             content["automation"]["retrain"].update(new_rows=NEW_ROWS, pause_minutes=0, phase2=True),
             content["automation"].update(sensors={"logs_s": 3, "retrain_s": 3, "drift_s": 30, "canary_s": 2}),
             content["logs"].update(segment_seconds=2),
-            # The notes are numbered as they come: to the six stages that is a shift in so narrow a world.
-            content["validation"]["logs"].update(min_rows=5000),
         ),
     )
     change(configs / "training" / "phase1.yml", lambda content: content.update(learning_rate=2e-3, epochs=10))

@@ -14,6 +14,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from orchestai.validation import DatasetValidator, GateSettings
+from orchestai.validation.columns import Column, Raw, fit_column, read_column
 from orchestai.validation.meaning import effective_texts, measure_meaning, sampled_texts
 from orchestai.validation.neartext import HASHES, find_near, sketch
 from orchestai.validation.profile import ReferenceProfile
@@ -152,3 +153,22 @@ def test_texts_are_sampled_alike_and_can_be_switched_off(profile: ReferenceProfi
     assert sampled_texts(table(50, 1), columns, ten) == sampled_texts(table(50, 1), columns, ten)
     assert len(sampled_texts(table(50, 1), columns, ten)) == 10
     assert sampled_texts(table(50, 1), columns, SETTINGS) == ()
+
+
+def test_a_number_that_the_reference_does_not_repeat_is_any_number() -> None:
+    def column_of(words: list[str]) -> tuple[Column, Raw]:
+        raw = read_column(pa.array([f"please look at {word} once more" for word in words]))
+        return fit_column("text", raw), raw
+
+    column, raw = column_of([f"T-{number}" for number in range(60)])
+    assert column.kind == "text"
+    projected = column.features(raw, column.codes(raw))
+    assert np.array_equal(projected[:1].repeat(60, axis=0), projected)
+    assert len(set(raw.hashes().tolist())) == 60, "to copies and repetition they are different texts"
+
+    codes, raw = column_of([f"part{number % 20} of {number}" for number in range(60)])
+    assert len(np.unique(codes.features(raw, codes.codes(raw)), axis=0)) == 20
+
+    alone = read_column(pa.array([f"A{number}" for number in range(60)]))
+    single = fit_column("code", alone, allow_id=False)
+    assert len(np.unique(single.features(alone, single.codes(alone)), axis=0)) == 60
