@@ -34,7 +34,7 @@ from bench.measure import baselines, full_results
 from bench.partial import PartialResults
 from bench.report import data_sha256, over_seeds, write_report
 from bench.splits import Parts, held_out_tools, split_combinations, split_one, split_tools, split_two
-from bench.unseen_tools import tool_results, without
+from bench.unseen_tools import price, tool_results, without
 from orchestai.config import Phase1Config
 from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog
 from orchestai.embeddings import TextEncoder, load_encoder
@@ -153,17 +153,23 @@ def _unseen_results(
         return full_results(learned, baselines(unseen.combinations, tasks, encoder), unseen.combinations, tasks)
 
     def tools() -> dict[str, Any]:
-        described = without(tasks, unseen.held, keep_types=True)
-        learned = train_learned(
-            unseen.tools,
-            tasks=without(tasks, unseen.held),
-            plan_with=described,
-            encoder=encoder,
-            seed=seed,
-            epochs=options.epochs,
-            out=kept.folder(f"tools-{seed}"),
+        described, trained = (without(tasks, unseen.held, keep_types=keep) for keep in (True, False))
+        learned, alone = (
+            train_learned(  # the second finds the checkpoint of the first
+                unseen.tools,
+                tasks=trained,
+                plan_with=catalog,
+                encoder=encoder,
+                seed=seed,
+                epochs=options.epochs,
+                out=kept.folder(f"tools-{seed}"),
+            )
+            for catalog in (described, trained)
         )
-        return tool_results(learned, encoder, unseen.tools.test, described, unseen.held)
+        return {
+            **tool_results(learned, encoder, unseen.tools.test, described, unseen.held),
+            "price_elsewhere": price(learned, alone, unseen.tools.validation, described),
+        }
 
     found = {"unseen_combinations": kept.get(f"combinations-{seed}", combinations)}
     if not options.baselines_only:

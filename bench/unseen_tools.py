@@ -53,6 +53,24 @@ def tool_results(
     }
 
 
+def price(
+    learned: PlanPredictor, alone: PlanPredictor, plans: Sequence[PlanExample], tasks: TaskCatalog
+) -> dict[str, float]:
+    """What described tools cost where none of them is needed.
+
+    Args:
+        learned: Plans with the held-out tools beside the trained ones.
+        alone: The same planner with the trained tools only.
+        plans: Plans without held-out tools. The planner was stopped on them: only differences say something.
+        tasks: All tools.
+
+    Returns:
+        `n`, and by how many points node F1, link F1 and exact plans are lower with the held-out tools in the catalog.
+    """
+    with_them, without_them = (measure(plans, answers(planner, plans), tasks) for planner in (learned, alone))
+    return {"n": len(plans), **{key: without_them[key] - with_them[key] for key in ("node_f1", "link_f1", "exact")}}
+
+
 def recall(golds: Sequence[PlanExample], plans: Sequence[Sequence[str]], held: frozenset[str]) -> float:
     """Percent of the occurrences of held-out tools in the gold plans that the plans have too."""
     wanted = hits = 0

@@ -139,7 +139,8 @@ def test_unseen_combinations_and_tools_have_trainings_of_their_own(
     source, out = ultratool(tmp_path / "ut"), tmp_path / "r.json"
     assert bench.planning.main(["--train", str(source), "--test", str(source), "--out", str(out)]) == 0
     results = json.loads(out.read_text(encoding="utf-8"))["results"]
-    _, combinations, tools = stubs
+    _, combinations, tools, again = stubs
+    assert again is tools
     known = [sorted(e.task_types) for e in combinations.train + combinations.validation]
     assert not any(sorted(e.task_types) in known for e in combinations.test)
     assert all("ride" in e.task_types for e in tools.test)
@@ -148,6 +149,8 @@ def test_unseen_combinations_and_tools_have_trainings_of_their_own(
     assert {"rules", "nn_copy", "kernel_ridge"} <= set(results["unseen_combinations"]["baselines"])
     assert results["unseen_tools"]["recall"] == 100.0
     assert 0 <= results["unseen_tools"]["zero_shot_cosine"] <= 100
+    assert results["unseen_tools"]["price_elsewhere"]["n"] > 0
+    assert -100 <= results["unseen_tools"]["price_elsewhere"]["node_f1"] <= 100
     assert {"brier", "ece", "ms_per_plan_cached_p50"} <= set(results)
 
 
