@@ -85,6 +85,7 @@ class Loop:
         self.port = free_port()
         self.kills: Counter[str] = Counter()
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._second: subprocess.Popen[bytes] | None = None
         self._service: Process | None = None
         self.start_daemon()
         self.start_service()
@@ -94,10 +95,19 @@ class Loop:
         self._service = Process(command, self.port, self.log)
 
     def start_daemon(self) -> None:
+        self._daemon = self._run_daemon()
+
+    def start_second_daemon(self) -> None:
+        self._second = self._run_daemon()
+
+    def both_daemons_run(self) -> bool:
+        return all(daemon is not None and daemon.poll() is None for daemon in (self._daemon, self._second))
+
+    def _run_daemon(self) -> subprocess.Popen[bytes]:
         command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "orchestai_assets.definitions"]
         env = {**os.environ, "DAGSTER_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as stream:
-            self._daemon = subprocess.Popen(command, cwd=ROOT, env=env, stdout=stream, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, cwd=ROOT, env=env, stdout=stream, stderr=subprocess.STDOUT)
 
     def kill_service(self) -> None:
         assert self._service is not None
@@ -155,13 +165,15 @@ class Loop:
     def stop(self) -> None:
         if self._service is not None:
             self._service.stop()
-        if self._daemon is not None:
-            self._daemon.terminate()
+        for daemon in (self._daemon, self._second):
+            if daemon is None:
+                continue
+            daemon.terminate()
             try:
-                self._daemon.wait(timeout=30)
+                daemon.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                self._daemon.kill()
-                self._daemon.wait()
+                daemon.kill()
+                daemon.wait()
         for pid in self._processes(""):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -215,6 +227,23 @@ def test_nothing_is_repeated_and_nothing_is_skipped(loop: Loop, learning: Projec
             loop.kill_everything_of_dagster()
     asker.stop()
 
+    asserts_everything_was_done_once(learning, asker)
+    assert set(loop.kills) == {"service", "daemon", "run worker", "machine"}
+    print(f"{len(asker.answered)} answered, killed {dict(loop.kills)}")  # noqa: T201
+
+
+@pytest.mark.timeout(1200)
+def test_two_daemons_at_once_repeat_nothing_and_skip_nothing(loop: Loop, learning: Project) -> None:
+    loop.start_second_daemon()
+    asker = Asker(loop.port, pause_s=0.3)
+    asker.start()
+    until(lambda: len(asker.answered) >= 90, 300, lambda: f"{len(asker.answered)} answered")
+    asker.stop()
+    asserts_everything_was_done_once(learning, asker)
+    assert loop.both_daemons_run()
+
+
+def asserts_everything_was_done_once(learning: Project, asker: Asker) -> None:
     with dg.DagsterInstance.get() as instance:
         until(lambda: settled(instance, learning, asker), SETTLE_S, lambda: missing(instance, learning, asker))
 
@@ -225,8 +254,6 @@ def test_nothing_is_repeated_and_nothing_is_skipped(loop: Loop, learning: Projec
         assert {text: texts[text] for text in asker.answered} == dict.fromkeys(asker.answered, 1)
 
         asserts_every_version_has_its_lineage(learning)
-    assert set(loop.kills) == {"service", "daemon", "run worker", "machine"}
-    print(f"{len(asker.answered)} answered, killed {dict(loop.kills)}")  # noqa: T201
 
 
 def asserts_every_version_has_its_lineage(project: Project) -> None:
