@@ -24,6 +24,7 @@ from orchestai.contracts import (
 )
 from orchestai.contracts.base import Record
 from orchestai.embeddings import TextEncoder, load_encoder
+from orchestai.embeddings.threads import torch_on_free_cores
 from orchestai.embeddings.transformer import TransformerEncoder
 from orchestai.errors import CheckpointError
 from orchestai.planner.calibration import Calibration
@@ -152,7 +153,7 @@ class LearnedPlanner:
             self._texts = TextScores(self.tasks, self._types.descriptions.numpy(), describer or encoder)
             _log.warning(
                 "%d of %d task types were not trained (or are described otherwise now) and are "
-                "judged by their descriptions alone: %s",
+                "judged by their descriptions alone, which the confidence of a plan does not account for: %s",
                 len(self.untrained),
                 len(self.tasks),
                 ", ".join(self.untrained[:10]),
@@ -215,7 +216,7 @@ class LearnedPlanner:
 
     def predict_full(self, instruction: str) -> FullPrediction:
         """Return the plan of one instruction with the outputs of every part."""
-        with torch.inference_mode():
+        with torch_on_free_cores(), torch.inference_mode():
             encoded, hints = self._read([instruction])
             ((decoded, proposals),) = self._search(encoded, hints)
             chosen = torch.tensor([decoded.shape.types])
@@ -289,7 +290,7 @@ class LearnedPlanner:
         return encoded, torch.from_numpy(hints)
 
     def _decode(self, texts: list[str]) -> list[tuple[DecodedPlan, list[Proposal]]]:
-        with torch.inference_mode():
+        with torch_on_free_cores(), torch.inference_mode():
             return self._search(*self._read(texts))
 
     def _search(self, encoded: EncodedInstructions, hints: Tensor) -> list[tuple[DecodedPlan, list[Proposal]]]:

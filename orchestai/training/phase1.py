@@ -7,8 +7,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from orchestai.checkpoint.store import save_checkpoint
 from orchestai.config import Phase1Config, PlannerConfig
 from orchestai.contracts import PlanExample, TaskCatalog, WorkerCatalog
 from orchestai.embeddings.protocol import TextEncoder
+from orchestai.embeddings.threads import torch_threads
 from orchestai.errors import DataError
 from orchestai.planner.learned import ENCODER_PREFIX, HINT_PREFIX, TRANSITIONS, PlannerSetup
 from orchestai.planner.model import (
@@ -112,7 +112,8 @@ def train(
     check_catalog(tasks)
     processes = Processes.started(cpu=config.device == "cpu")
     device = processes.device or _device(config)
-    with _one_thread():
+    # Batches this small gain nothing from a second thread, and the order of sums must not hang on the core count.
+    with torch_threads(1):
         return _train(config, examples, tasks, workers, encoder, out, planner, on_epoch, resume, device, processes)
 
 
@@ -278,20 +279,6 @@ def _run_epoch(
         optimizer.step()
         averages.update(ensemble)
     return {name: value / len(data.train) / len(networks) for name, value in sums.items()}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: batches this small gain nothing from more, and a second one starves on a busy machine.
-
-    It also fixes the order of every sum, so that equal seeds give equal weights whatever the core count.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _maybe_compose(data: PlannerData, index: int, rng: random.Random, max_subtasks: int) -> Row:

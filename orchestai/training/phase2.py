@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from orchestai.checkpoint import load_checkpoint
 from orchestai.checkpoint.manifest import ManifestFields
 from orchestai.checkpoint.store import save_checkpoint
 from orchestai.config import Phase2Config, RewardConfig
+from orchestai.embeddings.threads import torch_threads
 from orchestai.planner.learned import LearnedPlanner
 from orchestai.planner.selector import RLModelSelector
 from orchestai.planner.shapes import DescribedWorkers
@@ -102,9 +102,7 @@ def train(
     policy = copy.deepcopy(first)
     validation = TableEnvironment(data.validation, rewards, draw=data.draw)
     scale = reward_scale(rewards, data.validation)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # batches this small gain nothing from more, and sums keep their order
-    try:
+    with torch_threads(1):  # batches this small gain nothing from more, and sums keep their order
         softened = soften(policy, workers, validation, entropy=config.first_entropy)
         trained = train_policy(
             config,
@@ -121,8 +119,6 @@ def train(
         )
         methods = compare(policy, first, workers, data, rewards)
         pareto = _pareto(policy, first, workers, data, rewards)
-    finally:
-        torch.set_num_threads(threads)
     usable = data.test.allowed[data.test.present]  # (sub-tasks, W)
     tried = [name for column, name in enumerate(planner.workers.names) if usable[:, column].any() or name in data.tried]
     tensors = dict(loaded.tensors)

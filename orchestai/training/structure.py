@@ -8,7 +8,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from orchestai.checkpoint.store import save_checkpoint
 from orchestai.contracts.base import Record
 from orchestai.contracts.steps import StepPlan
 from orchestai.embeddings.protocol import TextEncoder
+from orchestai.embeddings.threads import torch_threads
 from orchestai.errors import DataError
 from orchestai.planner.structure import (
     CHECKPOINT_KIND,
@@ -119,7 +119,7 @@ def train_structure(
     )
     lessons = _lessons(plans, encoder, sizes.max_subtasks)
     history: list[dict[str, Any]] = []
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with torch_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         ensemble = StructureEnsemble(sizes)
         _standardise(ensemble, lessons)
@@ -277,14 +277,3 @@ def _digest(plans: Sequence[StepPlan]) -> str:
     for plan in plans:
         digest.update(plan.model_dump_json().encode())
     return digest.hexdigest()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: equal seeds then give equal weights whatever the core count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
