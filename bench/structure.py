@@ -43,7 +43,7 @@ from orchestai.errors import DataError, OrchestAIError
 from orchestai.evaluation.structure import score_structures
 from orchestai.importers import read_step_plans
 from orchestai.importers.splits import normalized, split_by_hash
-from orchestai.planner.structure_decoding import Edges
+from orchestai.planner.structure_prior import Edges
 
 KEYS = ("edge_f1", "exact", "dag_validity", "schedule_ratio", "missing_edges")
 

@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from orchestai.contracts import StepPlan
 from orchestai.embeddings.protocol import TextEncoder
-from orchestai.planner.structure_decoding import Edges, decode_structure, reduced
+from orchestai.planner.structure_decoding import decode_structure, reduced
 from orchestai.planner.structure_features import step_features
+from orchestai.planner.structure_prior import Edges, GraphPrior, PriorWeights
 
 Floats = npt.NDArray[np.float64]
 
 _THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(2, 16))
 _ROUNDS = 400
+_GRAPHS_ONLY = PriorWeights(evidence=1.0, graph=1.0, edges=0.0, isolated=0.0)
 
 
 class EdgePredictor(Protocol):
@@ -58,7 +60,7 @@ class FrequentShape:
         for edges, count in shapes.items():
             for parent, child in edges:
                 probs[parent, child] += count / shapes.total()
-        return decode_structure(probs, shapes, prior=1.0)
+        return decode_structure(probs, GraphPrior({size: shapes}, _GRAPHS_ONLY))
 
 
 class Pairwise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ from orchestai.contracts import Subtask, WorkflowGraph
 from orchestai.contracts.base import Record
 from orchestai.embeddings.protocol import TextEncoder
 from orchestai.errors import CheckpointError, InputError
-from orchestai.planner.structure_decoding import Edges, Floats, decode_structure
+from orchestai.planner.structure_decoding import decode_structure
 from orchestai.planner.structure_features import NODE_FEATURES, PAIR_FEATURES, StepFeatures, step_features
 from orchestai.planner.structure_network import StepBatch, StructureConfig, StructureEnsemble
+from orchestai.planner.structure_prior import Edges, Floats, GraphPrior, Shapes
 
 CHECKPOINT_KIND = "structure"
 
@@ -81,12 +82,12 @@ class StepStructure:
         self,
         ensemble: StructureEnsemble,
         encoder: TextEncoder,
-        shapes: Mapping[int, Mapping[Edges, int]],
+        shapes: Shapes,
         model_version: str = "unsaved",
     ) -> None:
         self._ensemble = ensemble.eval()
         self._encoder = encoder
-        self._shapes = shapes
+        self._prior = GraphPrior(shapes)
         self.model_version = model_version
 
     @classmethod
@@ -138,7 +139,7 @@ class StepStructure:
         batch = make_step_batch([encode_steps(goal, steps, self._encoder)])
         with torch.inference_mode():
             probs = self._ensemble.edge_probs(batch)[0].double().numpy()
-        edges = decode_structure(probs, self._shapes.get(len(steps)))
+        edges = decode_structure(probs, self._prior)
         parents = tuple(tuple(p for p, c in edges if c == child) for child in range(len(steps)))
         return StepGraph(dependencies=parents, edge_probs=probs)
 

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from orchestai.planner.structure_prior import Edges, Floats, GraphPrior
+
 Bools = npt.NDArray[np.bool_]
-Edges = tuple[tuple[int, int], ...]
 
 SAMPLES = 200
 """Graphs that are drawn from the edge probabilities and vote."""
 
 _VOTERS = 400
-_PSEUDO_COUNT = 0.1
 
 
-def decode_structure(probs: Floats, shapes: Mapping[Edges, int] | None = None, *, prior: float = 0.5) -> Edges:
+def decode_structure(probs: Floats, prior: GraphPrior | None = None) -> Edges:
     """Return the DAG of highest expected edge F1.
 
     Minimum Bayes risk (Kumar & Byrne 2004 eq. 2) over candidates: the greedy graph, graphs drawn from the
-    probabilities, and the shapes that plans of this size had in training. A candidate's weight is its
-    likelihood times its frequency in training to the power of `prior`. Every candidate is built by adding
-    edges that close no cycle, and holds no edge that a longer path implies.
+    probabilities, and the graphs that plans of this size had in training. A candidate's weight is its
+    likelihood times its prior. Every candidate is built by adding edges that close no cycle, and holds no
+    edge that a longer path implies.
 
     Args:
         probs: [n, n] probability that the row is a parent of the column; the diagonal is not read.
-        shapes: Training graphs of n steps with their counts.
-        prior: Exponent of the shapes' frequencies.
+        prior: What graphs of training plans look like.
     """
     size = len(probs)
     if size < 2:
         return ()
-    shapes = shapes or {}
     sure = np.clip(probs, 1e-4, 1 - 1e-4)
     gains = np.log(sure) - np.log1p(-sure)  # (n, n) log-odds
     # Equal plans get equal graphs: the draws depend on nothing but the size.
     draws = np.random.default_rng(size).logistic(size=(SAMPLES, size, size))
     found = {greedy_structure(probs)}
     found.update(_grown(gains + noise) for noise in draws)
-    candidates = sorted(found | shapes.keys())
-    total = sum(shapes.values()) + 1
-    scores = np.array(
-        [
-            sum(gains[p, c] for p, c in edges) + prior * np.log((shapes.get(edges, 0) + _PSEUDO_COUNT) / total)
-            for edges in candidates
-        ]
-    )
+    candidates = sorted(found if prior is None else found | prior.known(size).keys())
+    scores = np.array([sum(gains[p, c] for p, c in edges) for edges in candidates])
+    if prior is not None:
+        scores = prior.weights.evidence * scores + prior(size, candidates)
     weights = np.exp(scores - scores.max())
     kept = np.argsort(-weights, kind="stable")[:_VOTERS]
     table = np.zeros((len(kept), size * size))  # (candidates, pairs)

@@ -33,7 +33,7 @@ from orchestai.planner.structure import (
     encode_steps,
     make_step_batch,
 )
-from orchestai.planner.structure_decoding import Edges, reduced
+from orchestai.planner.structure_decoding import reduced
 from orchestai.planner.structure_network import (
     StepBatch,
     StructureConfig,
@@ -41,6 +41,7 @@ from orchestai.planner.structure_network import (
     StructureNetwork,
     StructureOutputs,
 )
+from orchestai.planner.structure_prior import Edges
 
 
 class StructureRecipe(Record):

@@ -12,6 +12,7 @@ from orchestai.planner.structure import StepStructure
 from orchestai.planner.structure_decoding import decode_structure, greedy_structure, reduced
 from orchestai.planner.structure_features import NODE_FEATURES, PAIR_FEATURES, step_features
 from orchestai.planner.structure_network import StructureConfig, StructureEnsemble
+from orchestai.planner.structure_prior import GraphPrior
 from tests.planner.toys import WordEncoder
 
 
@@ -39,8 +40,18 @@ def test_implied_edges_are_left_out() -> None:
 def test_shapes_decide_where_the_probabilities_do_not() -> None:
     probs = np.full((3, 3), 0.3)
     fan, join = ((0, 1), (0, 2)), ((0, 2), (1, 2))
-    assert decode_structure(probs, {fan: 99, join: 1}, prior=1.0) == fan
-    assert decode_structure(probs, {fan: 1, join: 99}, prior=1.0) == join
+    assert decode_structure(probs, GraphPrior({3: {fan: 99, join: 1}})) == fan
+    assert decode_structure(probs, GraphPrior({3: {fan: 1, join: 99}})) == join
+
+
+def test_graphs_of_other_sizes_say_how_many_edges_are_usual_and_that_no_step_is_left_out() -> None:
+    chain = tuple((step, step + 1) for step in range(4))
+    prior = GraphPrior({5: {chain: 50}})
+    two, one, none = prior(3, [((0, 1), (1, 2)), ((0, 1),), ()])
+    assert two > one
+    assert two > none
+    unsure = np.array([[0.0, 0.4, 0.1], [0.0, 0.0, 0.4], [0.0, 0.0, 0.0]])
+    assert decode_structure(unsure, prior) == ((0, 1), (1, 2))
 
 
 def test_features_see_shared_words_and_places() -> None:
