@@ -101,7 +101,7 @@ def measure(folder: Path, *, per_day: int, seed: int, epochs: int, corpus: Path 
 
 
 def simulated_project(home: Path, epochs: int, *, registry: bool) -> Project:
-    """Return a project of simulated workers that answer at once, without instructions made by a grammar."""
+    """Return a project of simulated workers that answer at once."""
     settings = Settings.from_mapping({"ORCHESTAI_HOME": str(home), "ORCHESTAI_TARGET": "ci"})
     project = load_project(settings=settings)
     policy = policy_of(project)
@@ -117,12 +117,7 @@ def simulated_project(home: Path, epochs: int, *, registry: bool) -> Project:
                 **project.promotion,
                 project.registry.policy: policy.model_copy(update={"gates": gates, "heldout": heldout}),
             },
-            "training": training.model_copy(
-                update={
-                    "synthetic": training.synthetic.model_copy(update={"rows": 0}),
-                    "phase1": training.phase1.model_copy(update={"epochs": epochs}),
-                }
-            ),
+            "training": training.model_copy(update={"phase1": training.phase1.model_copy(update={"epochs": epochs})}),
         }
     )
 

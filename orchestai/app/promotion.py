@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -282,8 +283,14 @@ def _compared(planner: HybridPlanner, rows: Sequence[PlanExample]) -> Compared:
         right=tuple(bool(value) for value in found["exact"]),
         latency_ms=tuple(times),
         cost_usd=tuple(plan.estimated_cost_usd if plan is not None else 0.0 for plan in plans),
+        needed=tuple(_needed(row, plan) for row, plan in zip(rows, plans, strict=True)),
         valid=tuple(plan is not None for plan in plans),
     )
+
+
+def _needed(row: PlanExample, plan: Plan | None) -> int:
+    planned = Counter(node.task_type for node in plan.graph.nodes) if plan is not None else Counter()
+    return (planned & Counter(row.task_types)).total()
 
 
 async def _plan_all(planner: HybridPlanner, rows: Sequence[PlanExample]) -> tuple[list[Plan | None], list[float]]:

@@ -36,7 +36,7 @@ class GatesConfig(Record):
         calibration_max_increase: Points by which the calibration error may grow.
         latency_max_ratio: How much longer planning may take (95th percentile).
         latency_max_ms: Longest time of planning (95th percentile), whatever the champion takes.
-        cost_max_ratio: How much dearer the planned work may be.
+        cost_max_ratio: How much dearer the planned work may be, by sub-task that is needed.
         dag_validity_min: Percent of plans that must be valid.
     """
 

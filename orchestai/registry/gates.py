@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -27,6 +28,7 @@ class Compared(Record):
         right: Whether the plan was the gold one.
         latency_ms: Time of planning.
         cost_usd: Expected price of the planned work.
+        needed: How many of the planned sub-tasks the gold plan has too.
         valid: Whether the plan could be run.
     """
 
@@ -35,6 +37,7 @@ class Compared(Record):
     right: tuple[bool, ...]
     latency_ms: tuple[float, ...]
     cost_usd: tuple[float, ...]
+    needed: tuple[int, ...]
     valid: tuple[bool, ...]
 
     @model_validator(mode="after")
@@ -162,13 +165,13 @@ def _results(evidence: GateEvidence, gates: GatesConfig) -> Iterator[GateResult]
         yield _calibration(ours, theirs, gates.calibration_max_increase)
     yield from _latency(ours, theirs, gates)
     if gates.cost_max_ratio is not None:
-        mine, base = float(np.mean(ours.cost_usd)), float(np.mean(theirs.cost_usd))
+        mine, base = _price(ours), _price(theirs)
         yield GateResult(
             gate="cost",
-            observed=f"${mine:.6f} a plan",
+            observed=f"${mine:.6f} a needed sub-task",
             allowed=f"at most ${gates.cost_max_ratio * base:.6f} ({gates.cost_max_ratio:g} times ${base:.6f})",
             passed=mine <= gates.cost_max_ratio * base + 1e-12,
-            why=f"expected price of the planned work, {rows}",
+            why=f"expected price of all planned work by sub-task that the gold plan has too, {rows}",
         )
     if gates.dag_validity_min is not None:
         valid = 100 * float(np.mean(ours.valid))
@@ -283,6 +286,11 @@ def _ece(found: Compared) -> float | None:
     return 100 * float(
         sum(len(part) * abs(confidences[part].mean() - right[part].mean()) for part in bins) / len(order)
     )
+
+
+def _price(compared: Compared) -> float:
+    """Dollars a needed sub-task: who leaves work out is not cheaper for it, and work that nobody needs makes dearer."""
+    return sum(compared.cost_usd) / needed if (needed := sum(compared.needed)) else math.inf
 
 
 def _mean_and_low(values: np.ndarray, groups: Sequence[str], level: float) -> tuple[float, float]:

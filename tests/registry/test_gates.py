@@ -18,6 +18,7 @@ def compared(**changes: Any) -> Compared:
         "right": tuple(place % 2 == 0 for place in range(ROWS)),
         "latency_ms": (20.0,) * ROWS,
         "cost_usd": (0.01,) * ROWS,
+        "needed": (2,) * ROWS,
         "valid": (True,) * ROWS,
     }
     return Compared(**{**fields, **changes})
@@ -50,6 +51,8 @@ def test_an_equal_candidate_passes_every_gate() -> None:
         ("calibration", {"confidences": (0.9,) * ROWS}),
         ("latency", {"latency_ms": (31.0,) * ROWS}),
         ("cost", {"cost_usd": (0.0111,) * ROWS}),
+        ("cost", {"needed": (2,) * (ROWS // 2) + (1,) * (ROWS // 2)}),
+        ("cost", {"needed": (0,) * ROWS}),
         ("dag_validity", {"valid": (False,) + (True,) * (ROWS - 1)}),
     ],
 )
@@ -113,3 +116,11 @@ def test_gates_that_are_switched_off_are_not_shown() -> None:
 def test_rows_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="same rows"):
         judge(compared(), groups=("one",))
+
+
+def test_who_leaves_work_out_is_not_cheaper_for_it() -> None:
+    half_of_the_work = compared(cost_usd=(0.006,) * ROWS, needed=(1,) * ROWS)
+    assert "cost" not in judge(compared(), half_of_the_work).refusals
+    assert "cost" in judge(half_of_the_work, compared()).refusals
+    nothing_right = compared(needed=(0,) * ROWS)
+    assert "cost" not in judge(compared(), nothing_right).refusals
