@@ -148,7 +148,7 @@ class TransformerEncoder:
     def _run(self, texts: Sequence[str]) -> list[npt.NDArray[np.float16]]:
         if len(texts) == 1 and (single := self._one_by_one()) is not None:
             ids = self._clip(self._tokenizer(texts[0], verbose=False)["input_ids"])
-            return [single(ids).numpy().astype(np.float16)]
+            return [single(ids).half().numpy()]
         states, lengths = self._forward(texts)
         return [row[:length].astype(np.float16) for row, length in zip(states, lengths, strict=True)]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from orchestai.contracts.base import Record
-from orchestai.planner.agreement import PlanShape, agreement
+from orchestai.planner.agreement import Compared, PlanShape, compare
 from orchestai.planner.decomposer import START, LSTMState, Memory, TaskDecomposer
 
 KEPT_TYPES = 24
@@ -174,16 +174,16 @@ def choose(proposals: Sequence[Proposal], config: DecodingConfig) -> DecodedPlan
         config: Weights.
     """
     weights, edges = _merge(proposals, config)
-    plans = {types: PlanShape(types, _parents(edges[types], config.edge_threshold)) for types in weights}
-    voters = [types for types, weight in weights.items() if weight > 0.01]
+    plans = {types: Compared(PlanShape(types, _parents(edges[types], config.edge_threshold))) for types in weights}
+    voters = [(weight, plans[types]) for types, weight in weights.items() if weight > 0.01]
     expected = {
-        types: sum(weights[voter] * agreement(plans[types], plans[voter]) for voter in voters)
+        types: sum(voice * compare(plans[types], voter) for voice, voter in voters)
         for types, weight in weights.items()
         if weight > 0.001
     }
     best = max(expected, key=lambda types: (expected[types], weights[types]))
-    probability = weights[best] * _edges_probability(edges[best], plans[best])
-    return DecodedPlan(shape=plans[best], probability=probability)
+    shape = plans[best].plan
+    return DecodedPlan(shape=shape, probability=weights[best] * _edges_probability(edges[best], shape))
 
 
 def _merge(

@@ -6,6 +6,7 @@ not seen the row or its group, so that the network learns how far to trust them 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import zlib
@@ -143,7 +144,7 @@ class CatalogHints:
         ]
         seen = Counter(stem for stems_ in described for stem in stems_)
         self._weight = {stem: float(np.log((1 + len(described)) / (0.5 + n))) for stem, n in seen.items()}
-        self._owners: dict[str, list[int]] = {}
+        self._owners: dict[str, list[int]] = {}  # of each stem, the types that it describes
         for index, stems_ in enumerate(described):
             for stem in stems_:
                 self._owners.setdefault(stem, []).append(index)
@@ -159,9 +160,12 @@ class CatalogHints:
         """Return [N, K, 3]."""
         out = np.zeros((len(texts), self._size, FEATURES - 1), dtype=np.float32)
         for row, text in enumerate(texts):
-            for stem in set(stems(text)):
-                for owner in self._owners.get(stem, ()):
-                    out[row, owner, 0] += self._weight[stem]
+            overlap = [0.0] * self._size
+            for stem in self._owners.keys() & stems(text):
+                weight = self._weight[stem]
+                for owner in self._owners[stem]:
+                    overlap[owner] += weight
+            out[row, :, 0] = overlap
             folded = text.casefold()
             for column, keywords in self._keywords:
                 out[row, column, 1] = float(any(keyword in folded for keyword in keywords))
@@ -180,13 +184,6 @@ def stems(text: str) -> list[str]:
     return [word[:6] for word in _WORD.findall(text.casefold()) if word not in _STOP]
 
 
-def _tokens(text: str) -> list[str]:
-    words = _WORD.findall(text.casefold())
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    pieces = [f"#{padded[i : i + 4]}" for word in words for padded in [f"<{word}>"] for i in range(len(padded) - 3)]
-    return words + pairs + pieces + [f"[{mark}]" for mark in _MARK.findall(text)]
-
-
 def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
     columns: list[int] = []
     starts = [0]
@@ -198,7 +195,22 @@ def _bags(texts: Sequence[str]) -> sparse.csr_matrix:
 
 
 def _buckets(text: str) -> list[int]:
-    return sorted({zlib.crc32(token.encode()) % _BUCKETS for token in _tokens(text)})
+    """Columns of the text's words, pairs of words, pieces of words, and marks."""
+    words = _WORD.findall(text.casefold())
+    buckets = {_bucket(f"{a} {b}") for a, b in pairwise(words)}
+    buckets.update(*map(_of_word, set(words)), [_bucket(f"[{mark}]") for mark in _MARK.findall(text)])
+    return sorted(buckets)
+
+
+@functools.lru_cache(maxsize=8192)
+def _of_word(word: str) -> tuple[int, ...]:
+    """Columns of a word and of its pieces; most words of an instruction were seen in others."""
+    padded = f"<{word}>"
+    return (_bucket(word), *(_bucket(f"#{padded[i : i + 4]}") for i in range(len(padded) - 3)))
+
+
+def _bucket(token: str) -> int:
+    return zlib.crc32(token.encode()) % _BUCKETS
 
 
 def _weigh(counts: sparse.csr_matrix, idf: Array) -> sparse.csr_matrix:

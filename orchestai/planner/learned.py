@@ -30,7 +30,7 @@ from orchestai.errors import CheckpointError
 from orchestai.planner.calibration import Calibration
 from orchestai.planner.decoding import KEPT_TYPES, DecodedPlan, DecodingConfig, Proposal, beam_search, choose
 from orchestai.planner.encoder import InstructionEncoder
-from orchestai.planner.hints import CatalogHints, HintWeights, ridge_scores
+from orchestai.planner.hints import FEATURES, CatalogHints, HintWeights, ridge_scores
 from orchestai.planner.model import (
     NetworkConfig,
     PlannerEnsemble,
@@ -141,6 +141,7 @@ class LearnedPlanner:
         self._quick: list[QuickSearch] | None = None
         trained = len(setup.tasks)
         rows = self._types.rows.tolist()
+        self._trained = self._types.rows.numpy() < trained
         self.untrained = tuple(name for name, row in zip(self.tasks.names, rows, strict=True) if row == trained)
         if len(self.untrained) == len(self.tasks):
             raise CheckpointError(
@@ -279,11 +280,10 @@ class LearnedPlanner:
     def _read(self, texts: list[str]) -> tuple[EncodedInstructions, Tensor]:
         encoded = self._encoder.encode(texts)
         scores = ridge_scores(self._hints, texts, encoded.embeddings.numpy())  # (B, K trained)
-        known = np.append(np.arange(scores.shape[1]), -1)
-        padded = np.concatenate([scores, np.zeros((len(texts), 1), dtype=np.float32)], axis=1)
-        ridge = padded[:, known[self._types.rows.numpy()]]  # (B, K)
         catalog = self._described(texts)
-        hints = np.concatenate([ridge[..., None], catalog], axis=-1)
+        hints = np.zeros((len(texts), len(self.tasks), FEATURES), dtype=np.float32)
+        hints[..., 1:] = catalog
+        hints[:, self._trained, 0] = scores[:, self._types.rows.numpy()[self._trained]]
         if self._texts is not None:
             text = self._texts(encoded.embeddings.numpy(), catalog[..., 0])  # (B, K)
             hints = np.concatenate([hints, self.setup.decoding.text_weight * text[..., None]], axis=-1)

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 from torch import nn
 
-from orchestai.planner.decoding import Candidate
 from orchestai.planner.model import PlannerNetwork
-from orchestai.planner.quick_math import Array, gelu, layer_norm, product, sigmoid, softmax
+from orchestai.planner.quick_math import Array, gelu, layer_norm, product, softmax
 
 Bools = npt.NDArray[np.bool_]
 
-_LEAST, _SLOPE, _BARRED = np.float32(1e-4), np.float32(0.2), np.float32(-1e9)
+_ZERO, _LEAST, _SLOPE, _BARRED = np.float32(0), np.float32(1e-4), np.float32(0.2), np.float32(-1e9)
 
 
 class _Fixed(NamedTuple):
@@ -47,25 +47,23 @@ class QuickGraph:
             self._first_bias = torch.cat([part.bias for part in first]).numpy()
             self._second = torch.cat([part.weight for part in second]).T.contiguous()
             self._second_bias = torch.cat([part.bias for part in second]).numpy()
-            self._product = graph.product.weight.T.contiguous()
+            told = graph.dependency.weight.T / torch.tensor([[4.0], [1.0]])  # (2, node) for: log-odds, probability
+            self._together = torch.cat([graph.product.weight.T, told]).contiguous()
             self._distance = graph.distance.weight.detach().numpy()
-            self._dependency = graph.dependency.weight.detach().numpy().T.copy()  # (2, node)
             self._edge = (graph.edge.weight.detach().numpy()[0], np.float32(graph.edge.bias.detach()))
             self._layers = [_Attention(layer, norm) for layer, norm in zip(graph.layers, graph.norms, strict=True)]
         self._node = graph.inward.out_features
         self._width = decomposer.child.out_features
         self._by_size: dict[int, _Fixed] = {}
 
-    def __call__(self, candidates: Sequence[Candidate]) -> list[list[list[float]]]:
-        """Edge probabilities of each candidate, whose embeddings are still with it."""
-        length = max(len(candidate.types) for candidate in candidates)
-        width = self._network.config.subtask_size
-        subtasks = np.zeros((len(candidates), length, width), dtype=np.float32)  # (C, S, P)
-        mask = np.zeros((len(candidates), length), dtype=np.bool_)
-        for row, candidate in enumerate(candidates):
-            assert candidate.subtasks is not None
-            subtasks[row, : len(candidate.types)] = candidate.subtasks.numpy()
-            mask[row, : len(candidate.types)] = True
+    def __call__(self, embedded: Sequence[Array]) -> list[list[list[float]]]:
+        """Edge probabilities of each candidate, from the embeddings [S, P] of its sub-tasks."""
+        length = max(map(len, embedded))
+        subtasks = np.zeros((len(embedded), length, embedded[0].shape[1]), dtype=np.float32)  # (C, S, P)
+        mask = np.zeros((len(embedded), length), dtype=np.bool_)
+        for row, rows in enumerate(embedded):
+            subtasks[row, : len(rows)] = rows
+            mask[row, : len(rows)] = True
         if self._network.graph.kind != "gat":
             return _by_torch(self._network, torch.from_numpy(subtasks), torch.from_numpy(mask))
         found: list[list[list[float]]] = self._probabilities(subtasks, mask).tolist()
@@ -81,7 +79,7 @@ class QuickGraph:
         child, parent = mapped[..., self._node : self._node + self._width], mapped[..., self._node + self._width :]
         odds = parent @ child.transpose(0, 2, 1)  # (C, S, S) [parent][child]
         odds /= np.float32(self._width**0.5)
-        likely = sigmoid(odds)
+        likely = expit(odds)
         likely *= fixed.earlier
         pairs = mask[:, :, None] & mask[:, None, :] & fixed.others
         known, barred = _heard(likely + likely.transpose(0, 2, 1), pairs, fixed)
@@ -93,17 +91,18 @@ class QuickGraph:
         ends += self._second_bias
         ends = ends.reshape(count, size, 2, self._node)
         source, target = fixed.source, fixed.target  # forward pairs only: the others are never edges
-        together = (nodes[:, source] * nodes[:, target]).reshape(-1, self._node)  # (C * pairs, node)
         chance = likely[:, source, target]
         clipped = np.minimum(np.maximum(chance, _LEAST), 1 - _LEAST)
-        said = np.stack([np.log(clipped / (1 - clipped)) / 4, chance], axis=-1) @ self._dependency  # (C, pairs, node)
-        inner = product(together, self._product).reshape(count, len(source), self._node)
+        together = np.empty((count, len(source), self._node + 2), dtype=np.float32)
+        np.multiply(nodes[:, source], nodes[:, target], out=together[..., :-2])
+        np.log(clipped / (1 - clipped), out=together[..., -2])
+        together[..., -1] = chance
+        inner = product(together.reshape(-1, self._node + 2), self._together).reshape(count, len(source), self._node)
         inner += ends[:, source, 0]
         inner += ends[:, target, 1]
         inner += fixed.distance
-        inner += said
         out = np.zeros((count, size, size), dtype=np.float32)
-        out[:, source, target] = sigmoid(gelu(inner) @ self._edge[0] + self._edge[1])
+        out[:, source, target] = expit(gelu(inner) @ self._edge[0] + self._edge[1])
         out *= pairs
         return out
 
@@ -129,7 +128,7 @@ class _Attention:
     def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
         assert isinstance(norm, nn.LayerNorm)
         parts = {name: part.detach() for name, part in layer.named_parameters()}
-        self._norm = (norm.weight.detach().numpy(), norm.bias.detach().numpy(), norm.eps)
+        self._norm = (norm.weight.detach(), norm.bias.detach(), norm.eps)
         mapped = parts["lin.weight"].T  # (node, node)
         ends = torch.stack([parts["att_src"][0, 0], parts["att_dst"][0, 0]]).T  # (node, 2)
         self._map = torch.cat([mapped, mapped @ ends], dim=1).contiguous()
@@ -153,8 +152,9 @@ def _heard(both: Array, pairs: Bools, fixed: _Fixed) -> tuple[Array, Array]:
     """Weights of the messages [C, S, S], and what bars those that there are not; every node hears itself as well."""
     known = both * pairs
     count = np.maximum(np.add.reduce(pairs, axis=-1, dtype=np.float32), 1)
-    known[:, fixed.own] += np.add.reduce(known, axis=-1) / count
-    return known, np.where(pairs | fixed.own, np.float32(0), _BARRED)
+    size = known.shape[-1]
+    known.reshape(len(known), -1)[:, :: size + 1] = np.add.reduce(known, axis=-1) / count  # no pair is on the diagonal
+    return known, np.where(pairs | fixed.own, _ZERO, _BARRED)
 
 
 def _by_torch(network: PlannerNetwork, subtasks: torch.Tensor, mask: torch.Tensor) -> list[list[list[float]]]:
