@@ -120,7 +120,9 @@ def test_the_first_window_becomes_the_reference_and_a_healthy_second_one_follows
 
 def test_instructions_that_name_running_numbers_are_no_shift(project: Project) -> None:
     def tickets(first: int, rows: int) -> pa.Table:
-        texts = [f"Summarise ticket T-{number} of the harbour in one sentence." for number in range(first, first + rows)]
+        texts = [
+            f"Summarise ticket T-{number} of the harbour in one sentence." for number in range(first, first + rows)
+        ]
         executions = log(first, rows)
         return executions.set_column(executions.schema.get_field_index("instruction"), "instruction", pa.array(texts))
 
