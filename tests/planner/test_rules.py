@@ -275,7 +275,7 @@ def test_every_text_gets_a_valid_plan(text: str) -> None:
     assert PLANNER.predict([text]) == [prediction]
 
 
-@pytest.mark.timeout(120)  # what grows with the square or worse would take hours
+@pytest.mark.timeout(120)  # a pattern that backtracks would not end
 def test_long_instructions_are_planned() -> None:
     text = "Summarize the report and translate it, then compare the numbers. " * 480
     (prediction,) = PLANNER.predict([text])
