@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.anomaly_world import FAULTS, make_workers, stream
+from bench.command import run_command
 from bench.report import over_seeds, write_report
 from orchestai.config import AnomalyConfig
-from orchestai.errors import OrchestAIError
 from orchestai.evaluation.routing import auc
 from orchestai.routing.anomaly.behaviour import MEASURES, RATES, Expectations, Observation, Trace, features_of
 from orchestai.routing.anomaly.model import METHODS
@@ -41,28 +41,31 @@ _SETTLED = 32
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        seeds = list(range(options.seed, options.seed + options.seeds))
-        results = [_one_seed(options, seed) for seed in seeds]
-        report = write_report(
-            options.out,
-            bench="anomaly",
-            data={
-                "kind": "simulated workers",
-                "workers": options.workers,
-                "calls": options.calls,
-                "false_alarms_per_1000_stated": options.false_alarms,
-                "delay": f"calls from the onset to the alarm; {_FAULTY} where there was none",
-            },
-            sha256="simulated",
-            seed=seeds[0] if len(seeds) == 1 else seeds,
-            results=over_seeds(results),
-        )
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure as `options` say and write the report.
+
+    Raises:
+        StorageError: The report cannot be written.
+    """
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    results = [_one_seed(options, seed) for seed in seeds]
+    return write_report(
+        options.out,
+        bench="anomaly",
+        data={
+            "kind": "simulated workers",
+            "workers": options.workers,
+            "calls": options.calls,
+            "false_alarms_per_1000_stated": options.false_alarms,
+            "delay": f"calls from the onset to the alarm; {_FAULTY} where there was none",
+        },
+        sha256="simulated",
+        seed=seeds[0] if len(seeds) == 1 else seeds,
+        results=over_seeds(results),
+    )
 
 
 def print_summary(report: dict[str, Any]) -> None:

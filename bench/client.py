@@ -21,10 +21,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.command import run_command
 from bench.report import data_sha256, write_report
 from bench.stub import ANSWER, running_stub
 from orchestai.contracts import WorkerProfile, WorkerRequest
-from orchestai.errors import OrchestAIError
 from orchestai.workers import OpenAIWorker
 
 PROMPT = "What is the capital of France? Answer in one short sentence. " * 8
@@ -43,13 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each client at each concurrency")
     parser.add_argument("--delay-ms", type=float, default=50.0, help="time to an answer of the stub")
     options = parser.parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from bench.command import run_command
 from bench.report import write_report
 from bench.stub import running_stub
-from orchestai.errors import OrchestAIError
 
 DEPENDENCIES = ((), (0,), (0,), (1, 2), (), (3, 4))
 CALLS = len(DEPENDENCIES)
@@ -54,11 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     if options.stub is not None:
         print(json.dumps(_measure_here(options)))
         return 0
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: run(options), print_summary)
+
+
+def print_summary(report: dict[str, Any]) -> None:
+    """Print one line a runner."""
     for name, values in report["results"]["runners"].items():
         if values is None:
             print(f"{name:16} not installed")
@@ -68,7 +68,6 @@ def main(argv: list[str] | None = None) -> int:
                 f"c64 {values['c64']['workflows_per_s']:6.1f} workflows/s   "
                 f"{values['c64']['cpu_ms_per_call']:.2f} CPU-ms a call   {values['c64']['peak_rss_mb']:.0f} MB"
             )
-    return 0
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench.command import run_command
 from bench.report import data_sha256, write_report
 from bench.routing_data import read_source, split_one
-from orchestai.errors import OrchestAIError
 from orchestai.evaluation.off_policy import LoggedChoice, LoggedExecution, SupportLimits, estimate, estimate_gain
 from orchestai.evaluation.off_policy.intervals import empirical_bernstein
 from orchestai.routing.outcomes import OutcomeTable
@@ -58,13 +58,7 @@ class Scenario(NamedTuple):
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

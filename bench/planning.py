@@ -29,6 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.command import run_command
 from bench.learned import load_learned, train_learned, training_cost
 from bench.measure import baselines, full_results
 from bench.partial import PartialResults
@@ -38,19 +39,12 @@ from bench.unseen_tools import price, tool_results, without
 from orchestai.config import Phase1Config
 from orchestai.contracts import PlanExample, PlanPredictor, TaskCatalog
 from orchestai.embeddings import TextEncoder, load_encoder
-from orchestai.errors import OrchestAIError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import run_command
 from bench.policy_data import ASSUMED, questions, read_endpoints, read_shapes, with_times
 from bench.policy_runs import METHODS, describe, make_sets, run_seed
 from bench.report import data_sha256, over_seeds, write_report
@@ -32,7 +33,7 @@ from bench.routing_data import aligned, embed, features, question_key, read_sour
 from orchestai.config import Phase2Config, load_project, read_phase2
 from orchestai.config.training import RouterConfig
 from orchestai.embeddings import load_encoder
-from orchestai.errors import DataError, OrchestAIError
+from orchestai.errors import DataError
 from orchestai.training.router import fit_router
 
 _PLANS = ("ultratool", "asynchow")
@@ -41,13 +42,7 @@ _PLANS = ("ultratool", "asynchow")
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import run_command
 from bench.reflex_data import (
     TEXTS,
     Collection,
@@ -36,7 +37,7 @@ from bench.report import data_sha256, write_report
 from orchestai.config import ReflexConfig
 from orchestai.config.reflex import PiiConfig
 from orchestai.contracts import Instruction
-from orchestai.errors import DataError, OrchestAIError
+from orchestai.errors import DataError
 from orchestai.reflex import ReflexPipeline
 from orchestai.reflex.guard import canonical_words
 from orchestai.reflex.injection_score import InjectionScore
@@ -50,17 +51,10 @@ STARTER = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instru
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        with _without_alerts():
-            if options.train:
-                _train(options)
-                return 0
-            report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    with _without_alerts():
+        if options.train:
+            return run_command(lambda: _train(options), lambda _: None)
+        return run_command(lambda: run(options), print_summary)
 
 
 @contextlib.contextmanager

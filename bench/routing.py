@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import run_command
 from bench.report import data_sha256, over_seeds, write_report
 from bench.routing_baselines import Columns, baselines, measured
 from bench.routing_data import Sides, Source, aligned, embed, features, read_source, split_one, split_two
@@ -28,7 +29,6 @@ from bench.routing_times import times
 from orchestai.config.training import RouterConfig
 from orchestai.contracts import TaskType, WorkerProfile
 from orchestai.embeddings import load_encoder
-from orchestai.errors import OrchestAIError
 from orchestai.evaluation.routing import auc, expected_calibration_error
 from orchestai.routing.model import Prediction, RouterModel
 from orchestai.routing.policy import choose
@@ -43,13 +43,7 @@ _NEAR = 0.01  # success given up for the price, out of fold
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

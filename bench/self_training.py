@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.command import run_command
 from bench.learned import train_learned
 from bench.report import data_sha256, write_report
 from bench.splits import Parts
@@ -27,7 +28,6 @@ from orchestai.config import Phase1Config, Project
 from orchestai.contracts import PlanExample, PlanPredictor
 from orchestai.embeddings import load_encoder
 from orchestai.embeddings.protocol import TextEncoder
-from orchestai.errors import OrchestAIError
 
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instructions.jsonl"
 _VALIDATION_SHARE = 5
@@ -47,14 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder that keeps embeddings between runs")
     parser.add_argument("--plot", type=Path, help="PNG to draw the curves to")
     options = parser.parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.plot is not None:
-        plot(report["results"], options.plot)
-    return 0
+
+    def draw(report: dict[str, Any]) -> None:
+        if options.plot is not None:
+            plot(report["results"], options.plot)
+
+    return run_command(lambda: run(options), draw)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -25,10 +25,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.command import run_command
 from bench.report import data_sha256, write_report
 from bench.service_process import ServiceProcess, write_project
 from bench.stub import running_stub
-from orchestai.errors import OrchestAIError
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -52,11 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=1, help="how often the service is killed during the soak")
     parser.add_argument("--skip-latency", action="store_true", help="only the soak")
     options = parser.parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: run(options), print_summary)
+
+
+def print_summary(report: dict[str, Any]) -> int:
+    """Print the results; return 1 if the soak lost or repeated something."""
     print(json.dumps(report["results"], indent=2))
     soak = report["results"].get("soak")
     return 1 if soak is not None and (soak["lost"] or soak["repeated"]) else 0

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.command import run_command
 from bench.learned import load_learned, train_learned, training_cost
 from bench.measure import baselines, full_results
 from bench.partial import PartialResults
@@ -24,7 +25,6 @@ from bench.splits import Parts, split_given
 from orchestai.config import Project
 from orchestai.contracts import PlanPredictor
 from orchestai.embeddings import load_encoder
-from orchestai.errors import OrchestAIError
 
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instructions.jsonl"
 
@@ -32,13 +32,7 @@ CORPUS = Path(__file__).resolve().parents[1] / "examples" / "starter" / "instruc
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; return the exit status."""
     options = _parser().parse_args(argv)
-    try:
-        report = run(options)
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report)
-    return 0
+    return run_command(lambda: run(options), print_summary)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.command import run_command
 from bench.partial import PartialResults
 from bench.planning import add_common_options, question
 from bench.report import data_sha256, over_seeds, write_report
@@ -39,7 +40,7 @@ from bench.structure_baselines import Chain, EdgePredictor, FrequentShape, Pairw
 from orchestai.contracts import StepPlan
 from orchestai.embeddings import load_encoder
 from orchestai.embeddings.protocol import TextEncoder
-from orchestai.errors import DataError, OrchestAIError
+from orchestai.errors import DataError
 from orchestai.evaluation.structure import score_structures
 from orchestai.importers import read_step_plans
 from orchestai.importers.splits import normalized, split_by_hash
@@ -65,13 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=Path, required=True, help="folder to learn from")
     parser.add_argument("--test", type=Path, required=True, help="folder to measure on; may be the same")
     add_common_options(parser)
-    try:
-        report = run(parser.parse_args(argv))
-    except OrchestAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print_summary(report["results"])
-    return 0
+    options = parser.parse_args(argv)
+    return run_command(lambda: run(options), lambda report: print_summary(report["results"]))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.command import run_command
 from bench.corruptions import (
     LEVELS,
     MODES,
@@ -318,8 +320,8 @@ def _fingerprint(arguments: argparse.Namespace) -> str:
     return digest.hexdigest()
 
 
-def main() -> None:
-    """Run from the command line."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; return the exit status."""
     import torch
 
     torch.set_num_threads(1)
@@ -335,21 +337,21 @@ def main() -> None:
     parser.add_argument("--healthy-rows", type=int, default=4_000, help="rows of each healthy split")
     parser.add_argument("--draws", type=int, default=200, help="null draws")
     parser.add_argument("--sample", type=int, default=8_000)
-    arguments = parser.parse_args()
-    try:
-        found = run(arguments)
-        write_report(
-            arguments.out,
-            bench="validation",
-            data={"table": str(arguments.table), "label": arguments.label},
-            sha256=data_sha256([arguments.table]),
-            seed=arguments.seed,
-            results=found,
-        )
-    except DataError as error:
-        parser.exit(2, f"error: {error}\n")
-    Progress.forget(arguments.out)
+    arguments = parser.parse_args(argv)
+    return run_command(lambda: _reported(arguments), lambda _: Progress.forget(arguments.out))
+
+
+def _reported(arguments: argparse.Namespace) -> dict[str, Any]:
+    found = run(arguments)
+    return write_report(
+        arguments.out,
+        bench="validation",
+        data={"table": str(arguments.table), "label": arguments.label},
+        sha256=data_sha256([arguments.table]),
+        seed=arguments.seed,
+        results=found,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

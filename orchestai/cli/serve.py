@@ -57,7 +57,7 @@ def up(
 
 
 def simulate(
-    port: int = typer.Option(None, "--port", help="Port to listen on; 0 takes a free one."),
+    port: int = typer.Option(None, "--port", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
     project_dir: Path = ProjectOption,
     target: str = TargetOption,
 ) -> None:

@@ -27,7 +27,7 @@ def tune(
     data: Path = typer.Option(None, "--data", help="Folder of an import or of training data."),
     output: Path = typer.Option(None, "--out", help="Folder of study.json and of the best recipe."),
     trials: int = typer.Option(20, "--trials", min=1, help="Trials that the study shall have, earlier ones included."),
-    timeout: float = typer.Option(None, "--timeout", help="Seconds after which the search ends."),
+    timeout: float = typer.Option(None, "--timeout", min=0.001, help="Seconds after which the search ends."),
     config: Path = typer.Option(None, "--config", help="Recipe to begin with; the project's if not given."),
     epochs: int = typer.Option(None, "--epochs", min=1, help="Epochs a trial, at most."),
     write: Path = typer.Option(None, "--write", help="Also write the best recipe here, as a training/phase1.yml."),

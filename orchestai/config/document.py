@@ -68,7 +68,8 @@ def read_document(path: Path) -> tuple[Document, list[ConfigProblem]]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_LOADER)
     except OSError as error:
-        return document, [document.problem((), f"cannot be read: {error.strerror}.", "Check its permissions.")]
+        remedy = "Check its permissions." if isinstance(error, PermissionError) else "Check the path."
+        return document, [document.problem((), f"cannot be read: {error.strerror}.", remedy)]
     except UnicodeDecodeError as error:
         message = f"is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}."
         return document, [document.problem((), message, "Save it as UTF-8.")]

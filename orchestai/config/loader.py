@@ -100,7 +100,7 @@ class _Loading:
                     file=str(self.directory),
                     line=None,
                     key="(folder)",
-                    message="does not exist.",
+                    message="is a file, not a folder." if self.directory.exists() else "does not exist.",
                     remedy="`orchestai init DIR` writes one; ORCHESTAI_PROJECT_DIR names it.",
                 )
             )

@@ -28,7 +28,7 @@ class TokenConfig(Record):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     tenant: str = Field(default="default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
-    scopes: tuple[Scope, ...] = ("run", "read")
+    scopes: tuple[Scope, ...] = Field(default=("run", "read"), min_length=1)
     rate_per_minute: int | None = Field(default=None, ge=1)
     budget_usd_per_day: float | None = Field(default=None, ge=0)
 

@@ -110,6 +110,7 @@ class LocalEndpoint:
         stopped = state is not None and state.alive
         if stopped and state is not None:
             _end(state)
+            _reap(state.pid)
         if self._process is not None:
             self._close_process()
         if state is not None:
@@ -303,6 +304,13 @@ def _end(state: EndpointState) -> None:
             if not state.alive:
                 return
             time.sleep(0.02)
+
+
+def _reap(pid: int) -> None:
+    """Take the exit status of a server that was to outlive us and was stopped after all, maybe by another object."""
+    for process in [each for each in _STAYING if each.pid == pid]:
+        process.wait()
+        _STAYING.remove(process)
 
 
 def _root_url(host: str, port: int) -> str:

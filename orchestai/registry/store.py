@@ -176,20 +176,9 @@ class ModelRegistry:
     @property
     def _client(self) -> MlflowClient:
         if self._opened is None:
-            # Before the import: MLflow reports its use to its makers otherwise, says what tables it makes, and waits
-            # minutes for a dead server.
-            for name, value in (
-                ("MLFLOW_DISABLE_TELEMETRY", "true"),
-                ("MLFLOW_LOGGING_LEVEL", "WARNING"),
-                ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
-                ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
-            ):
-                os.environ.setdefault(name, value)
-            from mlflow import MlflowClient
-
             if self.uri.startswith("sqlite:///"):
                 make_directory(Path(self.uri.removeprefix("sqlite:///")).parent)
-            self._opened = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            self._opened = _mlflow().MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._opened
 
     def _ensure_model(self) -> None:
@@ -197,11 +186,9 @@ class ModelRegistry:
             self._client.create_registered_model(self.name, description="Planner, policy and router of OrchestAI.")
 
     def _model(self) -> Any | None:
-        from mlflow.exceptions import MlflowException
-
         try:
             return self._client.get_registered_model(self.name)
-        except MlflowException as error:
+        except _mlflow().MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
@@ -308,6 +295,23 @@ class ModelRegistry:
                         ) from None
                     time.sleep(0.02)
             yield folder / "changing"
+
+
+def _mlflow() -> Any:
+    """Import MLflow; all that is needed of it is taken from here, for it looks at its settings on import only.
+
+    By itself it reports its use to its makers, says what tables it makes, and waits minutes for a dead server.
+    """
+    for name, value in (
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("MLFLOW_LOGGING_LEVEL", "WARNING"),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "10"),
+    ):
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    return mlflow
 
 
 @contextlib.contextmanager

@@ -246,7 +246,11 @@ def read_training_data(directory: Path) -> TrainingData:
     path = directory / TABLE_FILE
     remedy = "Prepare the training data again."
     if not path.exists():
-        raise DataError(f"There are no training data in {directory}.", remedy=remedy)
+        raise DataError(
+            f"There are no training data in {directory}.",
+            remedy="`make run` or the Dagster job `train_planner` prepares them from the logs; "
+            "`orchestai import KIND DIR --out D` makes others, for --data D.",
+        )
     try:
         table = read_parquet(path)
         content = (directory / JSON_FILE).read_bytes()

@@ -115,9 +115,9 @@ def fit_router(data: RouterData, config: RouterConfig, *, on_step: Callable[[str
     """
     tell = on_step or _LOG.debug
     table = data.table
-    _check(data, config)
-    kinds = _kinds(data, config.seed)
     scores = np.where(np.isfinite(data.expected_usd), table.scores, np.nan)
+    _check(table, scores, config)
+    kinds = _kinds(data, config.seed)
     folds = _folds(table.ids, config)
     whole = fit_families(data.embeddings, data.lexical, kinds)
     inputs = whole.inputs(data.embeddings, data.lexical)
@@ -204,15 +204,15 @@ def _times(table: OutcomeTable) -> TimePredictor | None:
     return fit_times(workers, facts, [float(table.latency_ms[row, column]) for row, column in places])
 
 
-def _check(data: RouterData, config: RouterConfig) -> None:
-    rows, workers = data.table.scores.shape
+def _check(table: OutcomeTable, scores: Array, config: RouterConfig) -> None:
+    rows, workers = int((~np.isnan(scores)).any(1).sum()), scores.shape[1]
     if rows < config.min_rows or workers < 2:
         raise DataError(
             f"There are {rows} sub-tasks with outcomes of {workers} workers; a router needs at least "
             f"{config.min_rows} and 2.",
             remedy="Collect more (`orchestai collect`), or route by rule.",
         )
-    if len(set(data.table.ids)) != rows:
+    if len(set(table.ids)) != len(table):
         raise DataError("Two rows of the outcomes have one id; the folds would not be independent.")
 
 
@@ -388,7 +388,11 @@ class _Judged(NamedTuple):
 
 
 def _tune_abstention(seen: _Judged, unseen: _Judged, kinds: Sequence[str], policy: RoutingPolicy) -> RoutingPolicy:
-    """Choose loss and margin: what is gained on known kinds, less twice what is lost on unknown ones."""
+    """Choose loss and margin: what is gained on known kinds, less twice what is lost on unknown ones.
+
+    Where the best single worker was never tried nobody knows what leaving it loses: a family of such rows alone has
+    no say, for it is no family in which nothing is lost.
+    """
     labels = np.array(kinds)
     best, best_value = policy, -np.inf
     for loss in _LOSSES:
@@ -396,8 +400,10 @@ def _tune_abstention(seen: _Judged, unseen: _Judged, kinds: Sequence[str], polic
             tried = policy.model_copy(update={"unknown_loss": loss, "margin": margin})
             gain = float(np.nanmean(seen.gains(tried)))
             strange = unseen.gains(tried)
-            lost = [min(0.0, float(np.nanmean(strange[labels == name]))) for name in sorted(set(kinds))]
-            value = gain + 2 * float(np.mean(lost))
+            measured = ~np.isnan(strange)
+            families = sorted(set(labels[measured]))
+            lost = [min(0.0, float(strange[measured & (labels == name)].mean())) for name in families]
+            value = gain + 2 * float(np.mean(lost)) if lost else gain
             if value > best_value:
                 best, best_value = tried, value
     gains = seen.gains(best)

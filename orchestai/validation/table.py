@@ -36,7 +36,10 @@ def read_table(path: Path) -> pa.Table:
 
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
-        raise DataError(f"There is no table at {path}.", remedy="Ingest the execution logs first.")
+        raise DataError(
+            f"There is no table at {path}.",
+            remedy="Execution logs become tables in Dagster: `make run`, or the job `ingest_and_validate`.",
+        )
     tables = []
     for file in files:
         try:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestai.app.places import anomaly_folder
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 
@@ -26,8 +27,10 @@ def anomaly_false_alarms(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
 def alarms_result(metrics: Mapping[str, float], allowed: float) -> dg.AssetCheckResult:
     """Judge the false alarms in 1,000 calls."""
     observed = metrics["false_alarms_per_1000"]
-    return dg.AssetCheckResult(
+    return gate_result(
+        "false alarms in 1,000 calls",
         passed=observed <= allowed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"gate": "false alarms in 1,000 calls", "observed": f"{observed:.2f}", "allowed": f"<= {allowed:g}"},
+        observed=f"{observed:.2f}",
+        allowed=f"<= {allowed:g}",
+        warns=True,
     )

@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestai.config.automation import FreshnessAges
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 
 
 def freshness_checks(config: FreshnessAges) -> Sequence[dg.AssetChecksDefinition]:
@@ -35,12 +36,10 @@ def _freshness_check(key: dg.AssetKey, hours: float) -> dg.AssetChecksDefinition
 def age_result(made: datetime | None, hours: float, now: datetime) -> dg.AssetCheckResult:
     """Judge an age; what was never made is old."""
     age = (now - made).total_seconds() / 3600 if made is not None else None
-    return dg.AssetCheckResult(
+    return gate_result(
+        "age",
         passed=age is not None and age <= hours,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "age",
-            "observed": f"{age:.1f} hours" if age is not None else "never made",
-            "allowed": f"at most {hours:g} hours",
-        },
+        observed=f"{age:.1f} hours" if age is not None else "never made",
+        allowed=f"at most {hours:g} hours",
+        warns=True,
     )

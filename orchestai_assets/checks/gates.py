@@ -1,4 +1,4 @@
-"""Shows the gates of a validation as asset checks."""
+"""Shows gates as asset checks: what was observed, and what is allowed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +8,23 @@ from orchestai.validation.report import Gate
 from orchestai_assets.io import records
 
 WARNINGS = "warnings"
+
+
+def gate_result(gate: str, *, passed: bool, observed: str, allowed: str, warns: bool = False) -> dg.AssetCheckResult:
+    """Return the result of a check that is one gate.
+
+    Args:
+        gate: What is judged.
+        passed: Whether it holds.
+        observed: What was found.
+        allowed: What would hold.
+        warns: A failure is a warning and no error.
+    """
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+        metadata={"gate": gate, "observed": observed, "allowed": allowed},
+    )
 
 
 def gate_specs(asset: dg.AssetKey, name: str, description: str) -> list[dg.AssetCheckSpec]:

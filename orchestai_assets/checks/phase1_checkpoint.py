@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestai.app.places import phase1_folder
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 
@@ -29,7 +30,9 @@ def loss_result(losses: Sequence[float]) -> dg.AssetCheckResult:
     finite = all(math.isfinite(loss) for loss in losses)
     falls = len(losses) < 2 or losses[-1] < losses[0]
     shown = f"{losses[0]:.4f} to {losses[-1]:.4f} in {len(losses)} epochs" if losses else "no epoch"
-    return dg.AssetCheckResult(
+    return gate_result(
+        "training loss",
         passed=bool(losses) and finite and falls,
-        metadata={"gate": "training loss", "observed": shown, "allowed": "finite, and lower at the end than at first"},
+        observed=shown,
+        allowed="finite, and lower at the end than at first",
     )

@@ -9,6 +9,7 @@ from orchestai.app.json_files import read_json
 from orchestai.app.places import report_folder
 from orchestai.app.report import REPORT_FILE
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 
@@ -36,25 +37,21 @@ def phase1_not_worse_than_rules(orchestai: OrchestAIResource) -> dg.AssetCheckRe
 def validity_result(splits: Mapping[str, Mapping[str, Any]]) -> dg.AssetCheckResult:
     """Judge the share of valid plans."""
     invalid = {name: row["dag_validity"] for name, row in splits.items() if row["dag_validity"] < 100}
-    return dg.AssetCheckResult(
+    return gate_result(
+        "DAG validity",
         passed=not invalid,
-        metadata={
-            "gate": "DAG validity",
-            "observed": ", ".join(f"{name} {value:.2f} %" for name, value in invalid.items()) or "100 %",
-            "allowed": "100 % on every split",
-        },
+        observed=", ".join(f"{name} {value:.2f} %" for name, value in invalid.items()) or "100 %",
+        allowed="100 % on every split",
     )
 
 
 def comparison_result(planners: Mapping[str, Mapping[str, Any]]) -> dg.AssetCheckResult:
     """Judge the learned planner against the rules."""
     learned, rules = planners["learned"]["node_f1"], planners["rules"]["node_f1"]
-    return dg.AssetCheckResult(
+    return gate_result(
+        "node F1 on the test split",
         passed=learned >= rules,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "node F1 on the test split",
-            "observed": f"{learned:.1f} %",
-            "allowed": f">= {rules:.1f} %, that of the rules",
-        },
+        observed=f"{learned:.1f} %",
+        allowed=f">= {rules:.1f} %, that of the rules",
+        warns=True,
     )

@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestai.app.places import phase2_folder
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 
@@ -37,20 +38,15 @@ def phase2_reward_scale(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
 
 def actions_result(invalid: float) -> dg.AssetCheckResult:
     """Judge the share of invalid choices."""
-    return dg.AssetCheckResult(
-        passed=invalid == 0,
-        metadata={"gate": "invalid choices", "observed": f"{invalid:.2%}", "allowed": "0 %"},
-    )
+    return gate_result("invalid choices", passed=invalid == 0, observed=f"{invalid:.2%}", allowed="0 %")
 
 
 def scale_result(scale: Mapping[str, Any]) -> dg.AssetCheckResult:
     """Judge the weights."""
-    return dg.AssetCheckResult(
+    return gate_result(
+        "reward scale",
         passed=scale["drowned_by"] is None,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "reward scale",
-            "observed": ", ".join(f"{name} {scale[name]:.3g}" for name in ("success", "cost", "latency")),
-            "allowed": "success moves most",
-        },
+        observed=", ".join(f"{name} {scale[name]:.3g}" for name in ("success", "cost", "latency")),
+        allowed="success moves most",
+        warns=True,
     )

@@ -9,6 +9,7 @@ from orchestai.app.json_files import read_json
 from orchestai.app.phase2 import REPORT_FILE
 from orchestai.app.places import phase2_report_folder
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 
@@ -25,12 +26,10 @@ def phase2_not_worse_than_supervised(orchestai: OrchestAIResource) -> dg.AssetCh
 def reward_result(methods: Mapping[str, Mapping[str, Any]]) -> dg.AssetCheckResult:
     """Judge PPO against the supervised argmax."""
     learned, supervised = methods["ppo"]["reward"], methods["supervised_argmax"]["reward"]
-    return dg.AssetCheckResult(
+    return gate_result(
+        "reward on the test split",
         passed=learned >= supervised,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "reward on the test split",
-            "observed": f"{learned:.3f}",
-            "allowed": f">= {supervised:.3f}, that of Phase 1",
-        },
+        observed=f"{learned:.3f}",
+        allowed=f">= {supervised:.3f}, that of Phase 1",
+        warns=True,
     )

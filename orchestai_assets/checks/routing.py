@@ -8,6 +8,7 @@ import dagster as dg
 
 from orchestai.app.places import router_folder, routing_folder
 from orchestai_assets import keys
+from orchestai_assets.checks.gates import gate_result
 from resources.orchestai_resource import OrchestAIResource
 
 _SHOWN = 5
@@ -22,10 +23,9 @@ _MOST_ECE = 0.1
 )
 def routing_outcomes_ranges(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     """Look at every row."""
-    from orchestai.routing.logged import read_routing_table
     from orchestai.routing.outcomes import OUTCOMES_ASSET
 
-    return ranges_result(read_routing_table(routing_folder(orchestai.project), OUTCOMES_ASSET).to_pylist())
+    return ranges_result(_rows(orchestai, OUTCOMES_ASSET))
 
 
 @dg.asset_check(
@@ -36,10 +36,9 @@ def routing_outcomes_ranges(orchestai: OrchestAIResource) -> dg.AssetCheckResult
 )
 def worker_metrics_add_up(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     """Add the calls."""
-    from orchestai.routing.logged import read_routing_table
     from orchestai.routing.outcomes import METRICS_ASSET
 
-    return sums_result(read_routing_table(routing_folder(orchestai.project), METRICS_ASSET).to_pylist())
+    return sums_result(_rows(orchestai, METRICS_ASSET))
 
 
 @dg.asset_check(
@@ -50,11 +49,9 @@ def worker_metrics_add_up(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
 )
 def features_one_row(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     """Look at every row."""
-    from orchestai.routing.logged import read_routing_table
     from orchestai.routing.outcomes import FEATURES_ASSET
 
-    table = read_routing_table(routing_folder(orchestai.project), FEATURES_ASSET)
-    return features_result(table.select(["query_id", "outcomes", "workers"]).to_pylist())
+    return features_result(_rows(orchestai, FEATURES_ASSET, ["query_id", "outcomes", "workers"]))
 
 
 @dg.asset_check(
@@ -81,6 +78,14 @@ def router_not_worse(orchestai: OrchestAIResource) -> dg.AssetCheckResult:
     return comparison_result(read_manifest(router_folder(orchestai.project)).metrics)
 
 
+def _rows(orchestai: OrchestAIResource, asset: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    from orchestai.routing.logged import read_routing_table
+
+    table = read_routing_table(routing_folder(orchestai.project), asset)
+    rows: list[dict[str, Any]] = (table.select(columns) if columns else table).to_pylist()
+    return rows
+
+
 def ranges_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     """Say which rows cannot be."""
     wrong = []
@@ -93,14 +98,7 @@ def ranges_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
         seen.add(key)
         if problems:
             wrong.append(f"{row['execution_id']}/{row['node']}: {', '.join(problems)}")
-    return dg.AssetCheckResult(
-        passed=not wrong,
-        metadata={
-            "gate": "ranges",
-            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(rows)} sound rows",
-            "allowed": "0 to 1, >= 0, once",
-        },
-    )
+    return _rows_result("ranges", wrong, sound=f"{len(rows)} sound rows", allowed="0 to 1, >= 0, once")
 
 
 def sums_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
@@ -110,14 +108,7 @@ def sums_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
         total = totals.setdefault(row["worker"], [0, 0])
         total[row["task_type"] == "*"] += row["calls"]
     wrong = [f"{worker}: {parts} and {whole}" for worker, (parts, whole) in totals.items() if parts != whole]
-    return dg.AssetCheckResult(
-        passed=not wrong,
-        metadata={
-            "gate": "calls",
-            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(totals)} workers add up",
-            "allowed": "equal",
-        },
-    )
+    return _rows_result("calls", wrong, sound=f"{len(totals)} workers add up", allowed="equal")
 
 
 def features_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
@@ -129,40 +120,39 @@ def features_result(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
         for row in rows
         if not 1 <= row["workers"] <= row["outcomes"]
     ]
-    return dg.AssetCheckResult(
-        passed=not wrong,
-        metadata={
-            "gate": "sub-tasks",
-            "observed": "; ".join(wrong[:_SHOWN]) or f"{len(rows)} sub-tasks",
-            "allowed": "one row each, at least one worker, no more workers than outcomes",
-        },
+    return _rows_result(
+        "sub-tasks",
+        wrong,
+        sound=f"{len(rows)} sub-tasks",
+        allowed="one row each, at least one worker, no more workers than outcomes",
     )
 
 
 def calibration_result(metrics: Mapping[str, float]) -> dg.AssetCheckResult:
     """Judge the expected calibration error."""
-    return dg.AssetCheckResult(
+    return gate_result(
+        "expected calibration error",
         passed=metrics["ece"] <= _MOST_ECE,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "expected calibration error",
-            "observed": f"{metrics['ece']:.3f}",
-            "allowed": f"<= {_MOST_ECE}",
-        },
+        observed=f"{metrics['ece']:.3f}",
+        allowed=f"<= {_MOST_ECE}",
+        warns=True,
     )
 
 
 def comparison_result(metrics: Mapping[str, float]) -> dg.AssetCheckResult:
     """Judge routing against the best single worker."""
-    return dg.AssetCheckResult(
+    return gate_result(
+        "success out of fold",
         passed=metrics["accuracy_routed"] >= metrics["best_single"],
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "gate": "success out of fold",
-            "observed": f"{metrics['accuracy_routed']:.1f} %",
-            "allowed": f">= {metrics['best_single']:.1f} %, that of the best single worker",
-        },
+        observed=f"{metrics['accuracy_routed']:.1f} %",
+        allowed=f">= {metrics['best_single']:.1f} %, that of the best single worker",
+        warns=True,
     )
+
+
+def _rows_result(gate: str, wrong: Sequence[str], *, sound: str, allowed: str) -> dg.AssetCheckResult:
+    """Judge a table by its wrong rows, of which the first few are shown."""
+    return gate_result(gate, passed=not wrong, observed="; ".join(wrong[:_SHOWN]) or sound, allowed=allowed)
 
 
 def _within(value: float | None, most: float | None) -> bool:

@@ -9,7 +9,7 @@ from orchestai.app.places import related_values, training_folder
 from orchestai.contracts import PlanExample, Subtask, WorkflowGraph
 from orchestai.errors import PlanError
 from orchestai_assets import keys
-from orchestai_assets.checks.gates import gate_results, gate_specs
+from orchestai_assets.checks.gates import gate_result, gate_results, gate_specs
 from resources.orchestai_resource import OrchestAIResource
 
 _SHOWN = 5
@@ -48,13 +48,11 @@ def training_data_enough_rows(orchestai: OrchestAIResource) -> dg.AssetCheckResu
     summary = read_training_data(training_folder(project)).summary
     empty = [name for name, rows in summary.splits.items() if not rows]
     observed = f"{summary.rows} rows" + (f", none in {', '.join(empty)}" if empty else "")
-    return dg.AssetCheckResult(
+    return gate_result(
+        "rows",
         passed=summary.rows >= project.training.min_rows and not empty,
-        metadata={
-            "gate": "rows",
-            "observed": observed,
-            "allowed": f">= {project.training.min_rows} rows, every split with some",
-        },
+        observed=observed,
+        allowed=f">= {project.training.min_rows} rows, every split with some",
     )
 
 
@@ -89,14 +87,13 @@ def training_data_no_leakage(orchestai: OrchestAIResource) -> dg.AssetCheckResul
 def dags_result(examples: Sequence[PlanExample], known: frozenset[str]) -> dg.AssetCheckResult:
     """Say which plans are no valid graphs."""
     wrong = [f"{example.id}: {problem}" for example in examples if (problem := _problem(example, known))]
-    return dg.AssetCheckResult(
+    return gate_result(
+        "valid DAGs",
         passed=not wrong,
-        metadata={
-            "gate": "valid DAGs",
-            "observed": f"{len(examples) - len(wrong)} of {len(examples)}"
-            + (f"; {'; '.join(wrong[:_SHOWN])}" if wrong else ""),
-            "allowed": "all",
-        },
+        observed=(
+            f"{len(examples) - len(wrong)} of {len(examples)}" + (f"; {'; '.join(wrong[:_SHOWN])}" if wrong else "")
+        ),
+        allowed="all",
     )
 
 
@@ -109,13 +106,11 @@ def leakage_result(examples: Sequence[PlanExample]) -> dg.AssetCheckResult:
             places[kind, value].add(example.split or "none")
     leaks = sorted(key for key, splits in places.items() if len(splits) > 1)
     shown = "; ".join(f"{kind} {value[:80]!r}" for kind, value in leaks[:_SHOWN])
-    return dg.AssetCheckResult(
+    return gate_result(
+        "in two splits",
         passed=not leaks,
-        metadata={
-            "gate": "in two splits",
-            "observed": f"{len(leaks)}: {shown}" if leaks else "0",
-            "allowed": "0 instructions and groups",
-        },
+        observed=f"{len(leaks)}: {shown}" if leaks else "0",
+        allowed="0 instructions and groups",
     )
 
 

@@ -120,6 +120,17 @@ async def test_a_schema_is_obeyed(running: LocalEndpoint) -> None:
 
 
 @pytest.mark.integration
+def test_one_that_was_to_stay_leaves_nothing_behind_when_another_object_stops_it(tmp_path: Path) -> None:
+    staying = ensure_running(SMALL, tmp_path, owned=False)
+    pid = staying.pid
+    assert pid is not None
+    del staying
+    assert LocalEndpoint(SMALL, tmp_path).stop(), "`orchestai up --stop`"
+    with pytest.raises(ChildProcessError):  # neither a process nor a zombie of ours is left
+        os.waitpid(pid, os.WNOHANG)
+
+
+@pytest.mark.integration
 async def test_after_a_crash_the_call_fails_cleanly_and_start_recovers(tmp_path: Path) -> None:
     endpoint = LocalEndpoint(SMALL, tmp_path)
     with pytest.raises(EndpointError, match="not running"):

@@ -61,6 +61,16 @@ def test_rows_that_cannot_be_are_named() -> None:
     assert not ranges_result([SOUND, SOUND]).passed
 
 
+def test_a_check_shows_gate_observed_and_allowed_and_only_some_are_warnings() -> None:
+    refused = ranges_result([{**SOUND, "execution_id": f"e{number}", "score": 2.0} for number in range(7)])
+    assert refused.severity is dg.AssetCheckSeverity.ERROR
+    shown = {name: entry.value for name, entry in refused.metadata.items()}
+    assert (shown["gate"], shown["allowed"]) == ("ranges", "0 to 1, >= 0, once")
+    assert str(shown["observed"]).count("score 2.0") == 5, "five rows are enough to see what is wrong"
+    assert ranges_result([SOUND]).metadata["observed"].value == "1 sound rows"
+    assert calibration_result({"ece": 0.2}).severity is dg.AssetCheckSeverity.WARN
+
+
 def test_calls_must_add_up() -> None:
     rows = [{"worker": "w", "task_type": kind, "calls": calls} for kind, calls in (("a", 2), ("b", 3), ("*", 5))]
     assert sums_result(rows).passed

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +40,29 @@ def test_a_version_has_its_lineage_and_an_immutable_copy(project: Project, regis
     assert load_checkpoint(found.folder / "phase1").config == {"number": 1}
     weights = found.folder / "phase1" / "model.safetensors"
     assert not stat.S_IMODE(weights.stat().st_mode) & 0o222
+
+
+_FIRST_USE = """
+import logging, sys
+from pathlib import Path
+from orchestai.registry import open_registry
+from tests.registry.conftest import project_at
+open_registry(project_at(Path(sys.argv[1]))).register()
+from mlflow.telemetry import get_telemetry_client
+log = logging.getLogger("mlflow.store.db.utils")
+print(log.isEnabledFor(logging.INFO), log.isEnabledFor(logging.WARNING), get_telemetry_client())
+"""
+
+
+def test_mlflow_is_quiet_and_reports_to_nobody_whatever_is_asked_first(project: Project) -> None:
+    write_checkpoint(project, 1)
+    command = [sys.executable, "-c", _FIRST_USE, str(project.home)]
+    # What this process set for its own MLflow must not set that one's.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST_"))}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout == "False True None\n"
+    assert "INFO" not in done.stderr
 
 
 def test_equal_content_is_one_version(project: Project, registry: ModelRegistry, make_version: Make) -> None:

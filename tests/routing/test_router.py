@@ -21,7 +21,7 @@ from orchestai.routing.retrieval import recall
 from orchestai.routing.router import Router
 from orchestai.routing.store import load_router, save_router
 from orchestai.routing.timing import CallFacts, fit_times
-from orchestai.training.router import train_router
+from orchestai.training.router import _Judged, _tune_abstention, train_router
 from tests.routing.world import KINDS, QUALITY, USD, WIDTH, WORKERS, world
 
 QUICK = RouterConfig(folds=3, epochs=4, batch_size=32, seed=1)
@@ -164,9 +164,39 @@ def test_unmeasured_outcomes_are_no_failures() -> None:
     assert found.mean_scores[column] == pytest.approx(data.table.scores[1::2, column].mean(), abs=0.02)
 
 
+def test_what_was_never_measured_on_a_kind_is_no_proof_that_nothing_is_lost() -> None:
+    # A switch that margin 0 allows and .04 does not gains .75 on known rows and loses .5 on the unknown ones of "x":
+    # .75 - 2 * .5 < 0, so the margin goes up. Counting "y" as 0 would halve the loss: .75 - .5 > 0.
+    base = np.zeros(4, dtype=np.int64)
+    expected = np.tile([0.5, 0.53], (4, 1))
+    seen = _Judged(np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0]]), expected, np.ones(4), base)
+    scores = np.array([[1.0, 0.0], [1.0, 1.0], [np.nan, 1.0], [np.nan, 1.0]])
+    policy = RoutingPolicy(best_single="a", unknown_loss=0.03, margin=0.0, reference_usd=1.0, thrifty_weight=0.0)
+    kinds = ("x", "x", "y", "y")
+    assert _tune_abstention(seen, _Judged(scores, expected, np.ones(4), base), kinds, policy).margin == 0.04
+    unmeasured = np.full((4, 2), np.nan)
+    assert _tune_abstention(seen, _Judged(unmeasured, expected, np.ones(4), base), kinds, policy).margin == 0.0
+
+
+def test_a_kind_that_the_best_single_worker_never_did_is_learned() -> None:
+    data = world()
+    scores = data.table.scores.copy()
+    scores[np.array(data.table.families) == "code", WORKERS.index("generalist")] = np.nan
+    found = train_router(
+        data._replace(table=replace(data.table, scores=scores)), QUICK.model_copy(update={"attention": False})
+    )
+    assert found.policy.best_single == "generalist"
+    assert np.isfinite(list(found.metrics.values())).all()
+
+
 def test_too_little_is_refused() -> None:
     with pytest.raises(DataError, match="at least"):
         train_router(world(30), QUICK)
+    data = world()
+    scores = np.full_like(data.table.scores, np.nan)
+    scores[:30] = data.table.scores[:30]
+    with pytest.raises(DataError, match="30 sub-tasks with outcomes"):
+        train_router(data._replace(table=replace(data.table, scores=scores)), QUICK)
 
 
 def test_the_choice_weighs_gain_against_risk() -> None:
