@@ -16,6 +16,7 @@ from orchestai.cli.console import JsonOption, ProjectOption, TargetOption, open_
 from orchestai.cli.logs import parse_since
 from orchestai.cli.progress import progress_bar
 from orchestai.config import read_phase1, read_phase2
+from orchestai.errors import InputError
 
 _train = typer.Typer(help="Train the planner and the router.", no_args_is_help=True)
 
@@ -231,6 +232,9 @@ def evaluate(
     if log:
         off_policy.show(project, since=since, policies=policy, reward=reward, as_json=as_json)
         return
+    if since or policy:
+        given = "--since" if since else "--policy"
+        raise InputError(f"`{given}` says nothing without `--off-policy`.", remedy="Add --off-policy, or leave it out.")
     source = data or training_folder(project)
     results = evaluate_checkpoint(project, source, checkpoint, split)
     if as_json:

@@ -21,6 +21,8 @@ from tests.cli.conftest import Cli
         (("tune", "--config", "."), "Check the path."),
         (("train", "phase1", "--data", "nowhere"), "`train_planner`"),
         (("evaluate",), "`train_planner`"),
+        (("evaluate", "--since", "7d"), "Add --off-policy"),
+        (("evaluate", "--policy", "cheapest"), "Add --off-policy"),
         (("validate",), "`ingest_and_validate`"),
     ],
 )
