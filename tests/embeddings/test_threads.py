@@ -36,6 +36,12 @@ def test_what_runs_leaves_fewer_cores_but_never_none(tmp_path: Path, content: st
     assert free_cores(running(tmp_path, content)) == free
 
 
+def test_threads_of_our_own_that_still_spin_take_no_core(tmp_path: Path) -> None:
+    file = running(tmp_path, "2.00 0.01 0.05 3/321 4711\n")
+    assert free_cores(file, ours=1) == 3
+    assert free_cores(file, ours=5) == 4
+
+
 def test_where_the_system_does_not_say_all_cores_are_free(tmp_path: Path) -> None:
     assert free_cores(tmp_path / "missing") == 4
 
