@@ -50,8 +50,7 @@ CANDIDATES_PER_REFERENCE = 25
 GENERATIONS = 10
 FEWEST_ROWS = 40
 _FEWEST_LEFT = 20
-_JUDGED_ROWS = 3_000
-_MOST_LINEAGES = 3
+_LINEAGES = 3
 
 
 class Parts(NamedTuple):
@@ -185,14 +184,13 @@ def damage(
 def recursion(profile: ReferenceProfile, parts: Parts, kind: str, settings: GateSettings, seed: int) -> dict[str, Any]:
     """Judge tables that models made of tables that models made.
 
-    A generation is as large as the reference and is judged whole; of few rows several lineages are followed, for a
-    single one then shows its sampling more than its fate. Scores are means, and a generation counts as noticed when
-    that of every lineage is.
+    A generation is as large as the reference and is judged whole. Several lineages are followed, for a single one
+    shows its sampling as much as its fate. Scores are means, and a generation counts as noticed when that of every
+    lineage is.
     """
-    lineages = int(np.clip(-(-_JUDGED_ROWS // len(parts.reference)), 1, _MOST_LINEAGES))
     points = [(0, [judge(profile, parts.candidate, settings)])]
     points += [(place, []) for place in range(1, GENERATIONS + 1)]
-    for lineage in range(lineages):
+    for lineage in range(_LINEAGES):
         rng = np.random.default_rng([seed, 3, lineage])
         for place, table in enumerate(generations(parts.reference, kind, GENERATIONS, rng), start=1):
             points[place][1].append(judge(profile, table, settings))
@@ -202,7 +200,7 @@ def recursion(profile: ReferenceProfile, parts: Parts, kind: str, settings: Gate
         "first_warn": _first(points, ("warn", "rejected")),
         "first_reject": _first(points, ("rejected",)),
         "scores": {str(place): score for place, score in means},
-        "lineages": lineages,
+        "lineages": _LINEAGES,
     }
 
 
